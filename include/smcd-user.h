@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file smcd-user.h
+ * libsmcd-user: a byte channel between two guests (or two processes) through an ISM fabric.
+ *
+ * An application opens a context, then listens, accepts and connects by name:
+ * `smcdu_connect(ctx, "echo@guest-b", NULL, &ch)`. A channel is a reliable, ordered, bidirectional
+ * byte stream with half close, like a connected stream socket. The peer's bytes are read directly
+ * from the memory the fabric wrote them to.
+ *
+ * Conventions
+ *  - Functions return 0 or a byte count on success and a negative errno on failure; they never set
+ *    errno and never print. Outputs are untouched on failure.
+ *  - Names: a service is a name of 1..63 characters from [A-Za-z0-9._-] or a decimal port; a peer is
+ *    a name the daemon knows or a GID as 0x followed by hex digits.
+ *  - The library installs no signal handlers, starts no threads and never raises SIGPIPE.
+ *
+ * Threads: a context may be used by any number of threads at once. A listener may be used by one
+ * thread at a time. A channel may be used by two threads at once when one only sends (smcdu_send,
+ * smcdu_sendv, smcdu_reserve, smcdu_commit, smcdu_shutdown) and the other only receives (smcdu_recv,
+ * smcdu_recvv, smcdu_peek, smcdu_release); all other functions on a channel, and its descriptor, need
+ * exclusive use, except smcdu_channel_stats(), which may be called at any time from any thread.
+ *
+ * fork: handles belong to the process that created them; in a child every call on them returns
+ * -EPERM and only freeing is allowed (which leaves the parent's channel untouched).
+ */
+#ifndef SMCD_USER_H
+#define SMCD_USER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SMCDU_API __attribute__((visibility("default")))
+
+struct smcdu_ctx;
+struct smcdu_listener;
+struct smcdu_channel;
+
+/** Settings of a context. Fill with smcdu_default_settings() first. */
+struct smcdu_settings {
+	/** The daemon's socket. NULL: $SMCD_USER_SOCKET, else $XDG_RUNTIME_DIR/smcd-user/smcd-userd.sock
+	 *  when that exists, else /run/smcd-user/smcd-userd.sock. */
+	const char *socket_path;
+	/** Longest time smcdu_connect() may take, in ms. Default 5000. */
+	uint32_t connect_timeout_ms;
+	/** How long a blocking call looks before it sleeps, in microseconds. Default 0: sleep at once
+	 *  on a single processor, a short adaptive spin otherwise; UINT32_MAX: never spin. */
+	uint32_t spin_us;
+	/** Receive buffer (DMB) wanted for channels, in bytes, 16 KiB..1 MiB, rounded up to a power of
+	 *  two. 0: the daemon's default. */
+	uint32_t rcvbuf;
+	uint8_t reserved[48];
+};
+
+SMCDU_API void smcdu_default_settings(struct smcdu_settings *s);
+
+/**
+ * Creates a context. No daemon is contacted yet. @param s may be NULL for defaults; it is copied.
+ * @return 0, -EINVAL (a setting out of range, or reserved bytes not 0), -ENAMETOOLONG, -ENOMEM.
+ */
+SMCDU_API int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret);
+
+/** Frees a context. Listeners and channels made from it live on. NULL is allowed. */
+SMCDU_API void smcdu_close_ctx(struct smcdu_ctx *ctx);
+
+/**
+ * Why the last failing call of this thread failed, as one line of text ("unknown peer 'guest-x': ...").
+ * Empty when the library has nothing beyond the errno. Valid until the thread's next call.
+ */
+SMCDU_API const char *smcdu_last_error(void);
+
+/** The SMC diagnosis (0x0303....) of the last failing smcdu_connect() of this thread, 0 if none. */
+SMCDU_API uint32_t smcdu_last_diag(void);
+
+/* ---- listening and connecting ------------------------------------------------------------------ */
+
+/**
+ * Registers a service with the daemon.
+ * @param backlog accepted channels that may wait for smcdu_accept(), 1..1024; 0: 64.
+ * @return 0; -EADDRINUSE; -EINVAL (bad name); -ENOENT/-ECONNREFUSED (no daemon);
+ *         -EACCES; -EDQUOT (the user's limit); -ENOMEM.
+ */
+SMCDU_API int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlog,
+	struct smcdu_listener **ret);
+
+/** Readable when smcdu_accept() would return something. Owned by the listener. */
+SMCDU_API int smcdu_listener_fd(const struct smcdu_listener *l);
+
+/** The port the service name maps to. */
+SMCDU_API uint32_t smcdu_listener_port(const struct smcdu_listener *l);
+
+#define SMCDU_DONTWAIT 1u /**< return -EAGAIN instead of waiting */
+#define SMCDU_WAITALL  2u /**< smcdu_recv(): wait until the buffer is full, the end or an error */
+
+/**
+ * Takes the next incoming channel. @param flags 0 or SMCDU_DONTWAIT.
+ * @return 0 (the caller owns *ret); -EAGAIN; -ECONNRESET (the daemon is gone: free the listener).
+ */
+SMCDU_API int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_channel **ret);
+
+/** Withdraws the service. Channels not yet accepted are aborted. NULL is allowed. */
+SMCDU_API void smcdu_listener_free(struct smcdu_listener *l);
+
+/**
+ * Connects to a service of a peer, waiting at most settings.connect_timeout_ms.
+ * @param target "service@peer"
+ * @return 0 (the caller owns *ret); -EINVAL (bad target); -ENOENT/-ECONNREFUSED (no daemon, or nobody
+ *         listens: smcdu_last_error() says which); -EHOSTUNREACH (unknown or unreachable peer);
+ *         -ETIMEDOUT; -EDQUOT; -ENOMEM; -ENOSPC (no DMB left); -EPROTO.
+ */
+SMCDU_API int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channel **ret);
+
+/* ---- data --------------------------------------------------------------------------------------- */
+
+/**
+ * Sends. Blocking: returns when all @p len bytes were taken, or fewer when an error ended it in the
+ * middle (the next call reports it). With SMCDU_DONTWAIT: takes what fits.
+ * @return bytes taken (> 0; 0 only for len 0); -EAGAIN; -EPIPE (own side shut down or channel
+ *         aborted); -ECONNRESET (peer closed, died, or its guest did); -ENODEV (the device or the
+ *         daemon went away).
+ * The bytes were copied; the buffer is the caller's again.
+ */
+SMCDU_API ssize_t smcdu_send(struct smcdu_channel *ch, const void *buf, size_t len,
+	unsigned int flags);
+SMCDU_API ssize_t smcdu_sendv(struct smcdu_channel *ch, const struct iovec *iov, int iovcnt,
+	unsigned int flags);
+
+/**
+ * Receives up to @p len bytes; waits for at least one unless SMCDU_DONTWAIT.
+ * @return bytes (> 0); 0 at the end (the peer closed or half-closed and everything was read; or len
+ *         was 0); -EAGAIN; -ECONNRESET (the peer aborted or died; everything delivered before was
+ *         returned first); -ENODEV (device or daemon gone).
+ */
+SMCDU_API ssize_t smcdu_recv(struct smcdu_channel *ch, void *buf, size_t len, unsigned int flags);
+SMCDU_API ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov, int iovcnt,
+	unsigned int flags);
+
+/**
+ * Zero copy, sending side: space in the send ring. Waits for at least one byte unless
+ * SMCDU_DONTWAIT; *len is the contiguous space, which may be less than all that is free (the ring
+ * wraps). Nothing is sent until smcdu_commit(); a later reserve without commit returns the same space.
+ * @return 0 or as smcdu_send().
+ */
+SMCDU_API int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned int flags);
+/** Sends the first @p len bytes of the reserved space. @return 0; -EINVAL (more than reserved);
+ *  -EPIPE, -ECONNRESET, -ENODEV. */
+SMCDU_API int smcdu_commit(struct smcdu_channel *ch, size_t len);
+
+/**
+ * Zero copy, receiving side: the next contiguous received bytes, in place, read-only. *len is 0 at
+ * the end. A hostile peer can change the bytes until they are released: check a copy.
+ * @return 0 or as smcdu_recv().
+ */
+SMCDU_API int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags);
+/** Consumes the first @p len of the peeked bytes. @return 0; -EINVAL (more than peeked). */
+SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
+
+/* ---- waiting ------------------------------------------------------------------------------------ */
+
+#define SMCDU_IN  1u /**< smcdu_recv() would not wait (bytes, end, or error) */
+#define SMCDU_OUT 2u /**< smcdu_send() would not wait (space or error) */
+#define SMCDU_HUP 4u /**< the peer will send no more */
+#define SMCDU_ERR 8u /**< the channel failed */
+
+/**
+ * One descriptor for poll, epoll (level or edge) and io_uring's poll: readable (POLLIN) when one of
+ * the events chosen by smcdu_set_events() may have happened; then ask smcdu_events(). Never read from
+ * or written to by the application. Owned by the channel.
+ */
+SMCDU_API int smcdu_channel_fd(const struct smcdu_channel *ch);
+
+/** Events that make the descriptor readable: SMCDU_IN and/or SMCDU_OUT; errors always do.
+ *  Default SMCDU_IN. @return 0 or -EINVAL. */
+SMCDU_API int smcdu_set_events(struct smcdu_channel *ch, unsigned int events);
+
+/**
+ * What is the case now (SMCDU_*). If none of the chosen events is, the descriptor is re-armed: it
+ * becomes readable when that changes. @return events or negative errno.
+ */
+SMCDU_API int smcdu_events(struct smcdu_channel *ch);
+
+/* ---- ending ------------------------------------------------------------------------------------- */
+
+/** Half close: nothing more will be sent; the peer reads the end after the last byte. Receiving goes
+ *  on. @return 0, -EPIPE, -ECONNRESET, -ENODEV. */
+SMCDU_API int smcdu_shutdown(struct smcdu_channel *ch);
+
+/**
+ * Orderly close: returns at once and frees the channel; the daemon delivers what was sent, also after
+ * the process ended. With received bytes unread the peer sees an abort instead. NULL is allowed.
+ */
+SMCDU_API void smcdu_close(struct smcdu_channel *ch);
+
+/** Waits until the peer's memory holds every byte sent so far. @return 0, or as smcdu_send();
+ *  -ETIMEDOUT after @p timeout_ms (UINT32_MAX: no limit). */
+SMCDU_API int smcdu_flush(struct smcdu_channel *ch, uint32_t timeout_ms);
+
+/** Ends the channel at once: the peer gets -ECONNRESET, bytes under way may be lost. Frees. */
+SMCDU_API void smcdu_abort(struct smcdu_channel *ch);
+
+/* ---- knowing ------------------------------------------------------------------------------------ */
+
+enum smcdu_path {
+	SMCDU_PATH_MEDIATED = 1, /**< the daemon moves the bytes */
+	SMCDU_PATH_ATTACHED = 2, /**< this process writes the peer's memory itself */
+};
+
+struct smcdu_channel_info {
+	uint64_t id;	    /**< as smcd-userctl shows it */
+	uint64_t local_gid;
+	uint64_t peer_gid;
+	uint32_t path;	    /**< enum smcdu_path */
+	uint32_t rcvbuf;    /**< bytes of receive ring */
+	uint32_t sndbuf;    /**< bytes of send ring */
+	uint32_t port;
+	char peer[64];
+	char service[64];
+	uint8_t reserved[64];
+};
+
+struct smcdu_channel_stats {
+	uint64_t tx_bytes; /**< taken from the application */
+	uint64_t rx_bytes; /**< given to the application */
+	uint64_t tx_calls;
+	uint64_t rx_calls;
+	uint64_t tx_sent;  /**< moved to the peer */
+	uint64_t pcistb;   /**< PCISTBs spent on this channel */
+	uint64_t cdc_tx;   /**< CDC blocks written */
+	uint64_t bounced;  /**< payload bytes copied for alignment's sake */
+	uint64_t bells;	   /**< times the daemon had to be woken */
+	uint64_t sleeps;   /**< times this side slept */
+	uint32_t state;	   /**< SMC state number, 1 = ACTIVE */
+	int32_t error;	   /**< positive errno that ended the channel, or 0 */
+	uint8_t reserved[64];
+};
+
+SMCDU_API void smcdu_channel_info(const struct smcdu_channel *ch, struct smcdu_channel_info *info);
+SMCDU_API void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_channel_stats *st);
+
+/** "ACTIVE", "PEERCLW1", ... as smcss prints them. */
+SMCDU_API const char *smcdu_state_name(uint32_t state);
+
+/**
+ * Asks the daemon for a report as JSON text. @param what "device", "dmb", "channel", "peer" or
+ * "stats". @return 0 (*json is NUL-terminated, to be freed with free()), -EINVAL, or as
+ * smcdu_listen().
+ */
+SMCDU_API int smcdu_query(struct smcdu_ctx *ctx, const char *what, char **json);
+
+/** "0.1.0" */
+SMCDU_API const char *smcdu_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SMCD_USER_H */

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ism.h - a polling driver for one ISM function
+ *
+ * Concept. The function lets its owner register DMBs, memory that exactly one remote GID may write;
+ * a remote function's move (PCISTB into BAR 0) lands there and, with the signal flag, sets the DMB's
+ * bit in our SBA. The driver polls the SBA and the event queue (IEQ); nothing is gated on interrupts.
+ * Operation names are those of the kernel's dibs layer.
+ *
+ * Invariants
+ * - One submitter: a struct ism_dev belongs to one thread; all calls come from it.
+ * - A command stops at its first failing store, so a stale reply is never read as an answer.
+ * - A DMB's memory and index are quarantined after unregistering (a store may still be in flight
+ *   elsewhere) and its memory is destroyed, never handed out again.
+ * - Tokens and sizes from peers are checked before they become part of an address.
+ *
+ * Errors: negative errno. -ENODEV: the function is gone. -EIO: a store, load or command failed; the
+ * device's return code is in ism_last_ret(). After -EIO from a command the function is suspect:
+ * ism_probe() tells whether it still answers.
+ */
+#ifndef SMCDU_ISM_ISM_H
+#define SMCDU_ISM_ISM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vfio/zpci.h"
+
+struct ism_dev;
+
+/* One registered DMB. Owned by the driver; read-only to others. */
+struct ism_dmb {
+	uint64_t token; /* to be given to the peer, opaque */
+	uint64_t rgid;	/* the one GID that may write */
+	uint32_t idx;	/* SBA index, 32..1919 */
+	uint32_t size;
+	void *va;	/* mapping of @fd, read-write, zeroed at registration */
+	int fd;		/* sealed memfd; owned by the DMB */
+	uint64_t iova;
+	void *user;	/* the registrant's, see ism_handler.dmb */
+};
+
+struct ism_event {
+	uint32_t type; /* enum ism_event_type: 0 BUF, 1 DEV, 2 SWR */
+	uint32_t code;
+	uint64_t tok;  /* BUF: DMB token; DEV and SWR: GID */
+	uint64_t time;
+	uint64_t info;
+};
+
+/*
+ * Delivered from ism_poll(). Handlers may call everything except ism_poll() and ism_close().
+ * Signals coalesce: one dmb() call means "look at this DMB", not "one message".
+ */
+struct ism_handler {
+	void (*dmb)(void *ctx, struct ism_dmb *dmb, uint16_t mask);
+	void (*event)(void *ctx, const struct ism_event *ev);
+	/* Events were lost (IEQ overrun): query the peers. */
+	void (*overrun)(void *ctx);
+};
+
+/* Answers of the start-up self-test: which rule variants this function needs. */
+struct ism_profile {
+	bool loop_dmb;		/* a DMB for the own GID could be registered and written */
+	bool unaligned_move;	/* a one-byte move at an odd offset arrived */
+	bool full_move;		/* a move of max_store bytes arrived */
+	bool refuses_crossing;	/* (checked by the door) not asked of the device */
+	bool signal_without_msi; /* a signalled move showed up in the SBA with MSI never enabled */
+	uint16_t mask_idx0;	/* mask value seen for signal index 0 */
+	bool self_event;	/* SIGNAL_IEQ to the own GID arrived */
+	bool unreg_event;	/* UNREG_DMB caused a BUF event */
+	bool vlan_1fff;		/* ADD_VLAN_ID(0x1FFF) succeeded: "ISM version 2" */
+	uint32_t max_len;	/* QUERY_INFO.max_len */
+	uint32_t version;	/* QUERY_INFO.version */
+};
+
+struct ism_counters {
+	uint64_t commands;
+	uint64_t command_errors;
+	uint64_t moves;		/* PCISTBs into BAR 0 */
+	uint64_t move_bytes;
+	uint64_t move_errors;
+	uint64_t signals;	/* SBA bits delivered */
+	uint64_t events;
+	uint64_t event_overruns;
+	uint64_t irqs;		/* interrupts consumed by ism_irq_ack() */
+	uint32_t dmbs;		/* registered now */
+	uint32_t quarantined;	/* unregistered, not yet released */
+};
+
+struct ism_params {
+	const struct ism_handler *handler;
+	void *ctx;
+	const char *name;	  /* for log lines; not copied */
+	bool skip_selftest;
+	unsigned int quarantine_ms; /* 0: 10 */
+};
+
+/*
+ * Initialises the function behind @z: REG_SBA, REG_IEQ, QUERY_INFO, READ_GID, ADD_VLAN_ID(0x1FFF),
+ * then the self-test, whose profile is logged in one line. Takes ownership of @z, also on failure.
+ * 0 · -ENOTSUP the function is not usable (one log line says why) · -EIO · -ENODEV · -ENOMEM.
+ */
+int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **ret);
+
+/* Unregisters everything and closes the door. All DMBs become invalid. NULL is allowed. */
+struct ism_dev *ism_close(struct ism_dev *dev);
+
+uint64_t ism_gid(const struct ism_dev *dev);
+uint16_t ism_chid(const struct ism_dev *dev);
+const struct ism_profile *ism_profile(const struct ism_dev *dev);
+const struct ism_counters *ism_counters(const struct ism_dev *dev);
+struct zpci *ism_zpci(struct ism_dev *dev);
+uint16_t ism_last_ret(const struct ism_dev *dev); /* ret of the last failed command */
+
+/* 0: @rgid is reachable (with @vlan when @vlan_valid) · -ENETUNREACH · -EIO · -ENODEV. */
+int ism_query_remote_gid(struct ism_dev *dev, uint64_t rgid, bool vlan_valid, uint16_t vlan);
+
+/*
+ * Allocates and registers a zeroed DMB of @size bytes (16 KiB << n, at most 1 MiB) that only @rgid
+ * may write. 0 · -EINVAL bad size · -ENOSPC no free index · -ENOMEM · -EIO (ism_last_ret) · -ENODEV.
+ * @user is passed on in ism_dmb.user.
+ */
+int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **ret);
+
+/*
+ * Unregisters. The DMB is invalid afterwards whatever is returned: no more handler calls for it.
+ * Memory the device may still write is kept mapped until the quarantine ends or, where the device
+ * refused to let go, until ism_close().
+ */
+int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb);
+
+/* One move; split at 4 KiB lines of @offset by the driver. */
+struct ism_move {
+	uint64_t token;
+	uint32_t offset;	/* offset + len <= 8 MiB */
+	uint32_t len;		/* >= 1 */
+	const void *data;
+	uint8_t idx;		/* 0..15 */
+	bool sf;		/* signal with the last piece */
+};
+
+/*
+ * Executes the moves in order, stops at the first failing store. *done: moves that arrived whole.
+ * -EINVAL when a token or range cannot be right (nothing of that move was submitted).
+ */
+int ism_move_data(struct ism_dev *dev, const struct ism_move *v, size_t n, size_t *done);
+
+/* Sends a software event to @rgid. trigger_irq is always 1. */
+int ism_signal_event(struct ism_dev *dev, uint64_t rgid, uint32_t code, uint64_t info);
+
+int ism_add_vlan(struct ism_dev *dev, uint16_t vlan);
+int ism_del_vlan(struct ism_dev *dev, uint16_t vlan);
+
+/*
+ * Makes memory of the caller usable as a direct source of moves (no copy as long as pieces are
+ * 8-aligned). [va, va+len) is a page-aligned MAP_SHARED mapping of @fd at @fd_offset.
+ */
+int ism_map_source(struct ism_dev *dev, void *va, size_t len, int fd, uint64_t fd_offset,
+	uint64_t *iova);
+int ism_unmap_source(struct ism_dev *dev, uint64_t iova, size_t len);
+
+/*
+ * Looks at SBA and IEQ once and delivers. Returns the number of things delivered (0: quiet). Also
+ * ends quarantines that are due. Cheap when quiet: 31 words of memory, no system call.
+ */
+unsigned int ism_poll(struct ism_dev *dev);
+
+/*
+ * Sleeping. ism_irq_fd() becomes readable when the function signals after ism_irq_arm(). Arming
+ * returns true when something is already pending: poll again instead of sleeping. ism_irq_ack()
+ * drains the descriptor.
+ */
+int ism_irq_fd(const struct ism_dev *dev);
+bool ism_irq_arm(struct ism_dev *dev);
+void ism_irq_ack(struct ism_dev *dev);
+
+/* Descriptor that fires when the device goes away (-1 if none); then ism_probe() decides. */
+int ism_liveness_fd(const struct ism_dev *dev);
+
+/* READ_GID as a liveness probe: 0, -ENODEV, or -EIO. -ESTALE: it answers with another GID. */
+int ism_probe(struct ism_dev *dev);
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chan.h - memory and protocol of one channel between application and daemon
+ *
+ * A channel is a SOCK_SEQPACKET connection and two memory files:
+ *
+ *  - the DMB, mapped read-only by the application: the CDC block at 0 and the receive ring from
+ *    CDC_SIZE. The application reads both itself.
+ *  - the send file, mapped read-write: one control page (struct chan_ctl), then the send ring, which
+ *    mirrors the *peer's* DMB: its size is the peer's DMB size and ring byte i lies at
+ *    CDC_SIZE + i, exactly where it will land. So a piece that ends at a 4 KiB line of the
+ *    destination is also inside one page at the source, and what is free in the send ring is what
+ *    is free at the peer. On an attached path the send ring will be the peer's DMB itself.
+ *
+ * Positions are totals since the channel began. The application publishes tx_pos and rx_pos, the
+ * daemon checks them against its own and moves the bytes. Neither side trusts the other: each word
+ * is loaded once, checked, and only the copy is used.
+ *
+ * Waking. The application sleeps on the socket after setting its wait bits; the daemon, having
+ * published, takes the bits (exchange) and sends one CHAN_WAKE if one of them applied. The daemon
+ * sleeps after setting bell; the application, having published, takes the bell (exchange) and sends
+ * CHAN_BELL if it was set. Each side has a full barrier between publishing and looking at the
+ * other's flag, and re-checks the positions between raising its own flag and sleeping: one of the
+ * two always sees the other, so no wake-up is lost.
+ *
+ * The socket's end of file tells each side that the other is gone. CHAN_CLOSE before it means an
+ * orderly close: the daemon delivers what is in the send ring. End of file without it means that the
+ * application died: the peer gets the abort CDC.
+ */
+#ifndef SMCDU_IPC_CHAN_H
+#define SMCDU_IPC_CHAN_H
+
+#include <stdint.h>
+#include <stdatomic.h>
+
+#define CHAN_CTL_SIZE 4096u
+
+#define CHAN_WAIT_RX 1u /* tell me when bytes, an end or an error can be received */
+#define CHAN_WAIT_TX 2u /* tell me when there is space to send, or an error */
+
+#define CHAN_SHUT_WR 1u /* app_flags: nothing follows tx_pos */
+
+struct chan_ctl {
+	/* Written by the application. */
+	_Atomic uint64_t tx_pos;    /* bytes put into the send ring; release */
+	_Atomic uint64_t rx_pos;    /* bytes taken from the receive ring; release */
+	_Atomic uint32_t app_flags; /* CHAN_SHUT_WR */
+	_Atomic uint32_t app_wait;  /* CHAN_WAIT_*; the daemon takes bits, the application sets them */
+	uint8_t pad0[64 - 24];
+
+	/* Written by the daemon. */
+	_Atomic uint32_t bell;	    /* 1: ring CHAN_BELL after publishing; the application takes it */
+	_Atomic uint32_t state;	    /* enum smc_state */
+	_Atomic int32_t error;	    /* positive errno that ended the channel, 0 while it lives */
+	_Atomic uint32_t reserved;
+	_Atomic uint64_t tx_sent;   /* bytes moved to the peer */
+	_Atomic uint64_t pcistb;    /* PCISTBs spent on this channel, payload and CDC */
+	_Atomic uint64_t cdc_tx;    /* CDC blocks written */
+	_Atomic uint64_t wakes;	    /* CHAN_WAKE sent */
+	_Atomic uint64_t bounced;   /* payload bytes that were copied for alignment */
+};
+
+_Static_assert(sizeof(struct chan_ctl) <= CHAN_CTL_SIZE, "one page");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words");
+
+/*
+ * Messages. Each is one SEQPACKET datagram of exactly its structure's size; anything else ends the
+ * connection. Only the daemon sends descriptors.
+ */
+#define IPC_MAGIC     0x534d4344u /* "SMCD" */
+#define IPC_VERSION   1u
+#define IPC_NAME_MAX  64u  /* peer and service names, NUL-terminated */
+#define IPC_TEXT_MAX  256u
+
+enum ipc_type {
+	/* Application, first message of a connection. */
+	IPC_CONNECT = 1,
+	IPC_LISTEN = 2,
+	IPC_QUERY = 3,
+	/* Application, later, on a channel. */
+	CHAN_BELL = 16,
+	CHAN_CLOSE = 17,
+	CHAN_ABORT = 18,
+	/* Daemon. */
+	IPC_ERROR = 32,	    /* then the daemon closes */
+	IPC_CHANNEL = 33,   /* answer to CONNECT: fds {DMB, send}; on a listener: {socket, DMB, send} */
+	IPC_LISTENING = 34, /* answer to LISTEN */
+	IPC_RESULT = 35,    /* answer to QUERY: fd {sealed memfd with JSON text} */
+	CHAN_WAKE = 36,
+};
+
+struct ipc_hdr {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;
+};
+
+struct ipc_connect {
+	struct ipc_hdr hdr;
+	char peer[IPC_NAME_MAX];    /* configured name, or GID as 0x... */
+	char service[IPC_NAME_MAX]; /* name or decimal port */
+	uint32_t rcvbuf;	    /* wanted DMB size in bytes; 0: the daemon's default */
+	uint32_t timeout_ms;	    /* for the whole connect; 0: the daemon's default */
+	uint32_t flags;		    /* 0 */
+	uint32_t reserved;
+};
+
+struct ipc_listen {
+	struct ipc_hdr hdr;
+	char service[IPC_NAME_MAX];
+	uint32_t backlog;
+	uint32_t rcvbuf;
+	uint32_t flags; /* 0 */
+	uint32_t reserved;
+};
+
+enum ipc_query_what {
+	IPC_Q_DEVICE = 1,
+	IPC_Q_DMB = 2,
+	IPC_Q_CHANNEL = 3,
+	IPC_Q_PEER = 4,
+	IPC_Q_STATS = 5,
+};
+
+struct ipc_query {
+	struct ipc_hdr hdr;
+	uint32_t what;
+	uint32_t reserved;
+};
+
+struct ipc_simple { /* CHAN_BELL, CHAN_CLOSE, CHAN_ABORT, CHAN_WAKE, IPC_RESULT */
+	struct ipc_hdr hdr;
+};
+
+struct ipc_error {
+	struct ipc_hdr hdr;
+	int32_t error; /* positive errno */
+	uint32_t diag; /* SMC diagnosis (0x0303....), 0 if none applies */
+	char text[IPC_TEXT_MAX];
+};
+
+#define IPC_PATH_MEDIATED 1u
+#define IPC_PATH_ATTACHED 2u
+
+struct ipc_channel {
+	struct ipc_hdr hdr;
+	uint64_t id;	    /* channel id in this daemon, as smcd-userctl shows it */
+	uint64_t local_gid;
+	uint64_t peer_gid;
+	uint32_t rx_size;   /* size of the DMB in bytes */
+	uint32_t tx_size;   /* size of the peer's DMB; the send file is CHAN_CTL_SIZE + tx_size */
+	uint32_t order;	    /* enum cdc_order */
+	uint32_t path;	    /* IPC_PATH_* */
+	uint32_t port;
+	uint32_t reserved;
+	char peer[IPC_NAME_MAX];
+	char service[IPC_NAME_MAX];
+};
+
+struct ipc_listening {
+	struct ipc_hdr hdr;
+	uint32_t port;
+	uint32_t reserved;
+};
+
+_Static_assert(sizeof(struct ipc_hdr) == 8, "ipc");
+_Static_assert(sizeof(struct ipc_connect) == 152, "ipc");
+_Static_assert(sizeof(struct ipc_listen) == 88, "ipc");
+_Static_assert(sizeof(struct ipc_error) == 272, "ipc");
+_Static_assert(sizeof(struct ipc_channel) == 184, "ipc");
+
+static inline struct ipc_hdr ipc_hdr(enum ipc_type type)
+{
+	return (struct ipc_hdr){ .magic = IPC_MAGIC, .version = IPC_VERSION,
+		.type = (uint16_t)type };
+}
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cdc.h - the CDC block: 32 bytes at the start of a DMB
+ *
+ * The block in *my* DMB describes the *peer*: how far it has written into my ring (prod), how far it
+ * has read of its own, which I fill (cons), and its flags. It is a state slot that is overwritten,
+ * not a queue: only cursors and the sticky flags are reliable.
+ *
+ * Two aligned 8-byte words are the atomic units: the producer word at 8, the consumer word with both
+ * flag bytes at 16. A reader loads the consumer word first (acquire), then the producer word, so that
+ * a close flag never overtakes the data before it. Integers are in the byte order of the fabric, a
+ * property of who the peers are and not of this host.
+ *
+ * Everything here comes from a peer and is hostile until cursor_advance() accepted it.
+ */
+#ifndef SMCDU_PROTO_CDC_H
+#define SMCDU_PROTO_CDC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "smcd/proto/cursor.h"
+
+#define CDC_SIZE	 32u
+#define CDC_MSG_TYPE	 0xFEu
+#define CDC_PROD_WORD	 8u
+#define CDC_CONS_WORD	 16u
+
+/* Producer flags, byte 22. */
+#define CDC_WRITER_BLOCKED 0x80u /* B: the ring was full when this was written */
+#define CDC_URG_PENDING	   0x40u /* P */
+#define CDC_URG_PRESENT	   0x20u /* U */
+#define CDC_CONS_REQUEST   0x10u /* R */
+
+/* Connection state flags, byte 23; all sticky. */
+#define CDC_SENDING_DONE   0x80u /* D: half closed */
+#define CDC_CONN_CLOSED	   0x40u /* C */
+#define CDC_ABNORMAL	   0x20u /* A: abort */
+
+enum cdc_order {
+	CDC_LITTLE = 0,
+	CDC_BIG = 1,
+};
+
+/* Native ISM (CHID below 0xFF00) is big-endian; software-defined CHIDs are in host order. */
+enum cdc_order cdc_order_of_chid(uint16_t chid);
+
+struct cdc_msg {
+	struct smc_cursor prod;
+	struct smc_cursor cons;
+	uint8_t prod_flags;
+	uint8_t conn_flags;
+};
+
+void cdc_encode(uint8_t out[CDC_SIZE], const struct cdc_msg *msg, enum cdc_order order);
+
+/* What the consumer word says. One atomic acquire load of shared memory each. */
+struct cdc_cons_word {
+	struct smc_cursor cons;
+	uint8_t prod_flags;
+	uint8_t conn_flags;
+};
+
+struct cdc_cons_word cdc_load_cons(const void *dmb, enum cdc_order order);
+struct smc_cursor cdc_load_prod(const void *dmb, enum cdc_order order);
+
+/* Both words, consumer word first. */
+void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg);
+
+/*
+ * Whether a reader that has consumed up to @rx_pos must tell the writer, having last told it
+ * @rx_told, in a ring of @n bytes into which @rx_total bytes have arrived. The kernel's rule
+ * (SMC-D 5.6): more than max(n/10, 2304) untold bytes, and at most half the ring free as the writer
+ * knows it or the writer blocked.
+ */
+bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told, bool blocked);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vfio/base/fd.h"
+
+static void test_memfd_is_sealed(void **state)
+{
+	int fd FD_CLEANUP = fd_memfd("t", 8192);
+	int ro FD_CLEANUP = -1;
+	void *p;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fd_check_sealed(fd, 8192), 0);
+	assert_int_equal(fd_check_sealed(fd, 8193), -EINVAL);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(ftruncate(fd, 16384), -1);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+
+	ro = fd_readonly(fd);
+	assert_true(ro >= 0);
+	assert_int_equal(fd_check_sealed(ro, 8192), 0);
+	p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, ro, 0);
+	assert_ptr_equal(p, MAP_FAILED);
+	p = mmap(NULL, 8192, PROT_READ, MAP_SHARED, ro, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(mprotect(p, 8192, PROT_READ | PROT_WRITE), -1);
+	munmap(p, 8192);
+}
+
+static void test_check_refuses_others(void **state)
+{
+	int p[2];
+	int fd;
+
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(fd_check_sealed(p[0], 1), -EINVAL);
+	fd = memfd_create("unsealed", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	assert_int_equal(fd_check_sealed(fd, 4096), -EINVAL);
+	close(fd);
+	close(p[0]);
+	close(p[1]);
+}
+
+static void test_send_recv_fds(void **state)
+{
+	int s[2], fds[2], got[FD_MSG_MAX];
+	unsigned int n = 99;
+	char buf[8];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s), 0);
+	fds[0] = fd_memfd("a", 4096);
+	fds[1] = fd_memfd("b", 4096);
+	assert_int_equal(fd_send(s[0], "hi", 2, fds, 2, 0), 2);
+	assert_int_equal(fd_recv(s[1], buf, sizeof(buf), got, 2, &n, 0), 2);
+	assert_int_equal(n, 2);
+	assert_true(fcntl(got[0], F_GETFD) & FD_CLOEXEC);
+	close(got[0]);
+	close(got[1]);
+
+	/* more than the receiver expects: dropped, all closed */
+	assert_int_equal(fd_send(s[0], "hi", 2, fds, 2, 0), 2);
+	assert_int_equal(fd_recv(s[1], buf, sizeof(buf), got, 1, &n, 0), -EMSGSIZE);
+	/* a datagram longer than the buffer */
+	assert_int_equal(fd_send(s[0], "0123456789", 10, NULL, 0, 0), 10);
+	assert_int_equal(fd_recv(s[1], buf, sizeof(buf), got, 1, &n, 0), -EMSGSIZE);
+	assert_int_equal(fd_recv(s[1], buf, sizeof(buf), got, 1, &n, MSG_DONTWAIT), -EAGAIN);
+	close(s[0]);
+	assert_int_equal(fd_recv(s[1], buf, sizeof(buf), got, 1, &n, 0), 0);
+	close(s[1]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_memfd_is_sealed),
+		cmocka_unit_test(test_check_refuses_others),
+		cmocka_unit_test(test_send_recv_fds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kernel.h - a VFIO device through the kernel's interface
+ *
+ * Wraps an already opened device descriptor (and the container that maps DMA for it) as a
+ * struct vfio_device. All system calls go through the seam of sys.h. How the descriptors come to be
+ * (group and container, or cdev and iommufd) is the opener's business.
+ */
+#ifndef SMCDU_VFIO_KERNEL_H
+#define SMCDU_VFIO_KERNEL_H
+
+#include "vfio/device.h"
+#include "vfio/sys.h"
+
+/*
+ * Takes ownership of both descriptors, also on failure. @container_fd: a type1 container. Reads the
+ * usable IOVA ranges from it. 0 or -errno.
+ */
+int vfio_kernel_attach(const struct sys_ops *sys, int device_fd, int container_fd,
+	struct vfio_device **ret);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys.h - the syscall seam
+ *
+ * The kernel-facing device (kernel.c) makes every system call on VFIO descriptors through this
+ * table, so that a test can put a double of the kernel there, call by call and errno by errno.
+ * Entries follow the libc functions (-1 and errno).
+ */
+#ifndef SMCDU_VFIO_SYS_H
+#define SMCDU_VFIO_SYS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct sys_ops {
+	int (*open)(const char *path, int flags);
+	int (*close)(int fd);
+	int (*ioctl)(int fd, unsigned long nr, void *arg);
+	ssize_t (*pread)(int fd, void *buf, size_t count, off_t offset);
+	ssize_t (*pwrite)(int fd, const void *buf, size_t count, off_t offset);
+};
+
+extern const struct sys_ops sys_host;
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * zpci.h - the door: zPCI operations on one function
+ *
+ * Everything the ISM driver does to a function goes through here: PCILG loads, PCISTB block stores,
+ * DMA mapping, the MSI eventfd, reset. Behind it are transports; this file's common checks make all
+ * of them refuse the same inputs before anything is submitted, so that an error from a transport
+ * can only mean trouble with the device:
+ *
+ *	len 1..max_store; (offset mod 4096) + len <= 4096; offset + len <= BAR size; pcias 0..5
+ *
+ * Invariants
+ * - One submitter: a struct zpci belongs to one thread and to the process that opened it; a call
+ *   from another process (after fork) fails with -EPERM.
+ * - A store is one PCISTB, a load is one PCILG; nothing is split, merged, repeated or reordered.
+ * - Counters count what the transport was asked to execute, never what was refused before.
+ *
+ * Errors: -EINVAL refused by the common checks, nothing submitted · -EIO the device refused or
+ * failed · -ENODEV the function is gone · -ETIMEDOUT no answer (the transport is dead from then on)
+ * · -EPERM wrong process.
+ */
+#ifndef SMCDU_VFIO_ZPCI_H
+#define SMCDU_VFIO_ZPCI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vfio/device.h"
+
+#define ZPCI_PAGE_SIZE	   4096u
+#define ZPCI_BATCH_MAX	   64u		   /* stores per zpci_store_blocks() */
+#define ZPCI_PCIAS_MAX	   5u		   /* BAR 0..5 */
+#define ZPCI_OFFSET_LIMIT  (UINT64_C(1) << 48) /* BAR 0 of an ISM function ends here */
+
+struct zpci;
+
+/* One PCISTB. */
+struct zpci_store {
+	uint64_t offset;  /* in the address space */
+	const void *data; /* any alignment; not touched after the call returns */
+	uint16_t len;	  /* 1..max_store */
+	uint8_t pcias;	  /* 0..5 */
+};
+
+struct zpci_caps {
+	uint32_t max_store;	/* longest PCISTB in bytes, 8..4096 */
+	uint64_t bar_size[6];	/* 0: not implemented */
+	uint16_t vendor;	/* from config space */
+	uint16_t device;
+	struct vfio_dev_info info;
+	const char *transport;	/* "zpci-io-region", ... */
+};
+
+struct zpci_counters {
+	uint64_t pcistb;	/* store requests submitted */
+	uint64_t pcilg;		/* load requests submitted */
+	uint64_t pcistb_bytes;	/* payload bytes of successful stores */
+	uint64_t region_errors; /* requests the device failed */
+	uint64_t batches;	/* submissions that carried the stores */
+	uint64_t bounced;	/* stores whose source was copied for alignment's sake */
+	uint64_t bounced_bytes;
+};
+
+/*
+ * Opens the zPCI I/O region of @dev (found by its type capability) and enables memory access and
+ * bus mastering in config space. Takes ownership of @dev, also on failure. 0, -ENOENT when the
+ * device has no such region, -EPROTO when its header is nonsense, or the device's error.
+ */
+int zpci_open_region(struct vfio_device *dev, struct zpci **ret);
+
+/* Closes the function; NULL is allowed. Memory that was mapped stays the caller's. Returns NULL. */
+struct zpci *zpci_close(struct zpci *z);
+
+const struct zpci_caps *zpci_caps(const struct zpci *z);
+const struct zpci_counters *zpci_counters(const struct zpci *z);
+
+/* PCILG: loads @len (1..8, not crossing an 8-byte unit) bytes, in device order, into @out. */
+int zpci_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
+
+/* PCISTB: stores one block. */
+int zpci_store_block(struct zpci *z, uint8_t pcias, uint64_t offset, const void *data, uint16_t len);
+
+/*
+ * Executes @n (1..ZPCI_BATCH_MAX) stores in order and stops at the first that fails; *done is the
+ * number executed successfully, so the failing one is v[*done]. All are checked first: -EINVAL means
+ * that none was submitted (*done is then the offending index). Only *done is set on failure.
+ */
+int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done);
+
+/*
+ * Maps memory for the device (and, where the transport needs that, as a source of stores).
+ * [va, va+len) must be a page-aligned MAP_SHARED mapping of @fd at @fd_offset.
+ */
+int zpci_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova);
+int zpci_dma_unmap(struct zpci *z, uint64_t iova, size_t len);
+
+int zpci_set_msi(struct zpci *z, int eventfd);
+int zpci_reset(struct zpci *z);
+int zpci_liveness_fd(struct zpci *z);
+int zpci_check(struct zpci *z);
+
+/*
+ * --- for transports ---
+ */
+struct zpci_ops {
+	int (*load)(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
+	int (*store)(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done);
+	int (*dma_map)(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset,
+		uint64_t *iova);
+	int (*dma_unmap)(struct zpci *z, uint64_t iova, size_t len);
+	int (*set_msi)(struct zpci *z, int eventfd);
+	int (*reset)(struct zpci *z);
+	int (*liveness_fd)(struct zpci *z);
+	int (*check)(struct zpci *z);
+	void (*close)(struct zpci *z); /* frees the transport's own state, not @z itself */
+};
+
+/* Embedded first in a transport's own structure. */
+struct zpci {
+	const struct zpci_ops *ops;
+	struct zpci_caps caps;
+	struct zpci_counters counters;
+	int owner_pid;
+};
+
+/* Sets owner and ops; caps are filled by the transport afterwards. */
+void zpci_init(struct zpci *z, const struct zpci_ops *ops);
+
+#endif
