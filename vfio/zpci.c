@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "vfio/zpci.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void zpci_init(struct zpci *z, const struct zpci_ops *ops)
+{
+	z->ops = ops;
+	z->owner_pid = getpid();
+}
+
+struct zpci *zpci_close(struct zpci *z)
+{
+	if (z) {
+		z->ops->close(z);
+		free(z);
+	}
+	return NULL;
+}
+
+const struct zpci_caps *zpci_caps(const struct zpci *z)
+{
+	return &z->caps;
+}
+
+const struct zpci_counters *zpci_counters(const struct zpci *z)
+{
+	return &z->counters;
+}
+
+/* A child that inherited the function would be a second submitter. */
+static int check_owner(const struct zpci *z)
+{
+	return z->owner_pid == getpid() ? 0 : -EPERM;
+}
+
+/* The rules every transport relies on: see the header. */
+static int check_access(const struct zpci *z, uint8_t pcias, uint64_t offset, uint32_t len,
+	uint32_t max)
+{
+	uint64_t limit;
+
+	if (len < 1 || len > max || pcias > ZPCI_PCIAS_MAX)
+		return -EINVAL;
+	if (offset % ZPCI_PAGE_SIZE + len > ZPCI_PAGE_SIZE)
+		return -EINVAL;
+	limit = z->caps.bar_size[pcias];
+	if (limit > ZPCI_OFFSET_LIMIT)
+		limit = ZPCI_OFFSET_LIMIT;
+	return len <= limit && offset <= limit - len ? 0 : -EINVAL;
+}
+
+int zpci_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len)
+{
+	int r = check_owner(z);
+
+	if (r == 0)
+		r = check_access(z, pcias, offset, len, 8);
+	if (r < 0)
+		return r;
+	if (offset % 8 + len > 8)
+		return -EINVAL;
+	z->counters.pcilg++;
+	r = z->ops->load(z, pcias, offset, out, len);
+	if (r < 0)
+		z->counters.region_errors++;
+	return r;
+}
+
+int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done)
+{
+	size_t ok = 0;
+	int r = check_owner(z);
+
+	if (r < 0 || n < 1 || n > ZPCI_BATCH_MAX) {
+		*done = 0;
+		return r < 0 ? r : -EINVAL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		r = check_access(z, v[i].pcias, v[i].offset, v[i].len, z->caps.max_store);
+		if (r < 0) {
+			*done = i;
+			return r;
+		}
+	}
+	r = z->ops->store(z, v, n, &ok);
+	for (size_t i = 0; i < ok; i++)
+		z->counters.pcistb_bytes += v[i].len;
+	z->counters.pcistb += ok;
+	z->counters.batches++;
+	if (r < 0) {
+		z->counters.pcistb++;
+		z->counters.region_errors++;
+	}
+	*done = ok;
+	return r;
+}
+
+int zpci_store_block(struct zpci *z, uint8_t pcias, uint64_t offset, const void *data, uint16_t len)
+{
+	const struct zpci_store v = { .offset = offset, .data = data, .len = len, .pcias = pcias };
+	size_t done;
+
+	return zpci_store_blocks(z, &v, 1, &done);
+}
+
+int zpci_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova)
+{
+	uintptr_t start = (uintptr_t)va;
+	int r = check_owner(z);
+
+	if (r < 0)
+		return r;
+	if (!start || !len || (start | len | fd_offset) % ZPCI_PAGE_SIZE ||
+		len - 1 > UINTPTR_MAX - start)
+		return -EINVAL;
+	return z->ops->dma_map(z, va, len, fd, fd_offset, iova);
+}
+
+int zpci_dma_unmap(struct zpci *z, uint64_t iova, size_t len)
+{
+	int r = check_owner(z);
+
+	return r < 0 ? r : z->ops->dma_unmap(z, iova, len);
+}
+
+int zpci_set_msi(struct zpci *z, int eventfd)
+{
+	int r = check_owner(z);
+
+	return r < 0 ? r : z->ops->set_msi(z, eventfd);
+}
+
+int zpci_reset(struct zpci *z)
+{
+	int r = check_owner(z);
+
+	return r < 0 ? r : z->ops->reset(z);
+}
+
+int zpci_liveness_fd(struct zpci *z)
+{
+	return z->ops->liveness_fd(z);
+}
+
+int zpci_check(struct zpci *z)
+{
+	int r = check_owner(z);
+
+	return r < 0 ? r : z->ops->check(z);
+}
