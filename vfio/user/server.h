@@ -8,8 +8,11 @@
  * unmaps may cover any number of whole maps; each distinct memory file is mapped once.
  *
  * A client is not trusted: sizes, counts, flags, descriptors and addresses are checked, every table
- * has a limit, memory that could shrink is refused unless the op below accepts it. Any protocol
- * violation ends the connection; a request that is merely wrong gets an error reply.
+ * has a limit, memory that could shrink is refused unless vu_conn_allow_unsealed() accepts it. Any
+ * protocol violation ends the connection; a request that is merely wrong gets an error reply.
+ *
+ * Regions behave as a kernel's VFIO regions do: an access that starts inside and ends outside is cut
+ * at the end (and says so by its count), one of no bytes does nothing.
  */
 #ifndef SMCDU_VFIO_USER_SERVER_H
 #define SMCDU_VFIO_USER_SERVER_H
@@ -33,7 +36,7 @@ struct vu_device_ops {
 	/* Static description. */
 	const struct vu_region *regions;
 	uint32_t num_regions;
-	const uint32_t *irq_counts; /* per index */
+	const uint32_t *irq_counts; /* per index, 0 or 1 */
 	uint32_t num_irqs;
 	const void *dev_caps; /* device info capabilities, offsets relative to the 24-byte info */
 	size_t dev_caps_len;
@@ -50,15 +53,20 @@ struct vu_device_ops {
 };
 
 /*
- * Takes ownership of the connected socket @fd (also on failure). @ctx is passed to ops. 0 or -errno.
+ * Takes ownership of the connected socket @fd (also on failure). @ctx is passed to ops; @ops and what
+ * it points to must outlive the connection. 0 or -errno (-EINVAL: an IRQ index of several vectors).
  */
 int vu_conn_new(int fd, const struct vu_device_ops *ops, void *ctx, struct vu_conn **ret);
 
-/* Unmaps everything, closes everything. NULL is allowed. Returns NULL. Does not call reset. */
+/* Unmaps everything, closes everything. NULL is allowed. Returns NULL. Calls none of the ops. */
 struct vu_conn *vu_conn_free(struct vu_conn *c);
 
 int vu_conn_fd(const struct vu_conn *c);
-/* POLLIN and/or POLLOUT: what the owner has to wait for. 0 while paused. */
+/*
+ * POLLIN and/or POLLOUT: what the owner has to wait for, level-triggered; ask again after each call
+ * of this interface. POLLOUT alone: the client does not read its replies, so nothing more is read
+ * from it. POLLIN | POLLOUT: received messages wait for the next vu_conn_process(). 0 while paused.
+ */
 short vu_conn_events(const struct vu_conn *c);
 
 /*
@@ -71,6 +79,12 @@ int vu_conn_process(struct vu_conn *c);
 
 /* Holds back all further processing (the "slow reply" fault) until resumed. */
 void vu_conn_pause(struct vu_conn *c, bool paused);
+
+/*
+ * Accepts DMA memory that its owner can shrink (default: refused with EINVAL). A client that does
+ * shrink it kills this process with SIGBUS, so only where every client is trusted.
+ */
+void vu_conn_allow_unsealed(struct vu_conn *c, bool allow);
 
 /*
  * The memory at [iova, iova+len) when one DMA map covers all of it and grants the access (@write:

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include "vfio/user/dma.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <search.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+struct dma_key {
+	uint64_t dev;
+	uint64_t ino;
+};
+
+struct dma_file {
+	struct dma_key key;
+	void *base;
+	uint64_t size;
+	bool writable;
+	bool hashed; /* not yet replaced by a newer mapping of the same file */
+	uint32_t refs;
+	UT_hash_handle hh;
+};
+
+struct dma_map {
+	uint64_t first;
+	uint64_t last;
+	struct dma_file *file; /* NULL: no memory */
+	uint64_t offset;
+	uint32_t flags;
+};
+
+/* Overlapping ranges are equal; consistent because the maps of a table are disjoint. */
+static int map_cmp(const void *pa, const void *pb)
+{
+	const struct dma_map *a = pa, *b = pb;
+
+	if (a->last < b->first)
+		return -1;
+	return a->first > b->last;
+}
+
+static struct dma_map *map_in(const struct dma_table *t, uint64_t first, uint64_t last)
+{
+	const struct dma_map key = { .first = first, .last = last };
+	void *node = tfind(&key, &t->tree, map_cmp);
+
+	return node ? *(struct dma_map **)node : NULL;
+}
+
+static void file_unhash(struct dma_table *t, struct dma_file *f)
+{
+	if (!f->hashed)
+		return;
+	HASH_DEL(t->files, f);
+	f->hashed = false;
+}
+
+static void file_put(struct dma_table *t, struct dma_file *f)
+{
+	if (!f || --f->refs)
+		return;
+	file_unhash(t, f);
+	munmap(f->base, f->size);
+	t->space -= f->size;
+	t->n_files--;
+	free(f);
+}
+
+/* Is @fd memory that holds @req and cannot be taken away? */
+static int file_check(const struct dma_table *t, const struct vu_dma_map *req, int fd,
+	struct stat *st)
+{
+	int seals;
+
+	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode) || st->st_size < 0)
+		return -EINVAL;
+	if (req->offset > (uint64_t)st->st_size || req->size > (uint64_t)st->st_size - req->offset)
+		return -EINVAL;
+	seals = fcntl(fd, F_GET_SEALS);
+	if (!t->allow_unsealed && (seals < 0 || !(seals & F_SEAL_SHRINK)))
+		return -EPERM;
+	return 0;
+}
+
+static int file_map(struct dma_table *t, const struct dma_key *key, uint64_t size, bool write,
+	int fd, struct dma_file **ret)
+{
+	struct dma_file *f;
+
+	if (t->n_files >= DMA_MAX_FILES || size > DMA_MAX_SPACE - t->space)
+		return -ENOSPC;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->base = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	if (f->base == MAP_FAILED) {
+		int r = errno == EPERM ? -EACCES : -errno; /* EPERM: sealed against writing */
+
+		free(f);
+		return r;
+	}
+	f->key = *key;
+	f->size = size;
+	f->writable = write;
+	t->space += size;
+	t->n_files++;
+	*ret = f;
+	return 0;
+}
+
+static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
+	struct dma_file **ret)
+{
+	bool write = req->flags & VU_DMA_F_WRITE;
+	struct dma_file *old, *f = NULL;
+	struct dma_key key;
+	struct stat st;
+	int r;
+
+	r = file_check(t, req, fd, &st);
+	if (r)
+		return r;
+	/* Checked even when a writable mapping exists: it was another descriptor's right. */
+	if (write && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+		return -EACCES;
+	key.dev = st.st_dev;
+	key.ino = st.st_ino;
+	HASH_FIND(hh, t->files, &key, sizeof(key), old);
+	if (old && req->offset + req->size <= old->size && (old->writable || !write)) {
+		old->refs++;
+		*ret = old;
+		return 0;
+	}
+	r = file_map(t, &key, (uint64_t)st.st_size, write, fd, &f);
+	if (r)
+		return r;
+	if (old)
+		file_unhash(t, old);
+	HASH_ADD(hh, t->files, key, sizeof(f->key), f);
+	f->hashed = true;
+	f->refs = 1;
+	*ret = f;
+	return 0;
+}
+
+void dma_init(struct dma_table *t, uint32_t max_maps)
+{
+	*t = (struct dma_table){ .max_maps = max_maps };
+}
+
+void dma_fini(struct dma_table *t)
+{
+	dma_remove(t, 0, UINT64_MAX);
+}
+
+static bool req_valid(const struct vu_dma_map *req)
+{
+	const uint64_t mask = DMA_PAGE_SIZE - 1;
+
+	if (!req->flags || (req->flags & ~(VU_DMA_F_READ | VU_DMA_F_WRITE)))
+		return false;
+	if (!req->size || ((req->addr | req->size | req->offset) & mask))
+		return false;
+	return req->size - 1 <= UINT64_MAX - req->addr;
+}
+
+int dma_add(struct dma_table *t, const struct vu_dma_map *req, int fd)
+{
+	struct dma_map *m;
+	int r = 0;
+
+	if (!req_valid(req))
+		return -EINVAL;
+	if (dma_any(t, req->addr, req->addr + req->size - 1))
+		return -EEXIST;
+	if (t->n_maps >= t->max_maps)
+		return -ENOSPC;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->first = req->addr;
+	m->last = req->addr + req->size - 1;
+	m->offset = req->offset;
+	m->flags = req->flags;
+	if (fd >= 0)
+		r = file_get(t, req, fd, &m->file);
+	if (!r && !tsearch(m, &t->tree, map_cmp))
+		r = -ENOMEM;
+	if (r) {
+		file_put(t, m->file);
+		free(m);
+		return r;
+	}
+	t->n_maps++;
+	return 0;
+}
+
+bool dma_any(const struct dma_table *t, uint64_t first, uint64_t last)
+{
+	return map_in(t, first, last) != NULL;
+}
+
+bool dma_cuts(const struct dma_table *t, uint64_t first, uint64_t last)
+{
+	/* Only the maps that hold the first and the last byte can reach out of the range. */
+	const struct dma_map *a = map_in(t, first, first);
+	const struct dma_map *b = map_in(t, last, last);
+
+	return (a && a->first < first) || (b && b->last > last);
+}
+
+void dma_remove(struct dma_table *t, uint64_t first, uint64_t last)
+{
+	struct dma_map *m;
+
+	while ((m = map_in(t, first, last))) {
+		tdelete(m, &t->tree, map_cmp);
+		t->n_maps--;
+		file_put(t, m->file);
+		free(m);
+	}
+}
+
+void *dma_find(const struct dma_table *t, uint64_t iova, size_t len, bool write)
+{
+	const struct dma_map *m;
+
+	if (!len)
+		return NULL;
+	m = map_in(t, iova, iova);
+	if (!m || !m->file || len - 1 > m->last - iova)
+		return NULL;
+	if (!(m->flags & (write ? VU_DMA_F_WRITE : VU_DMA_F_READ)))
+		return NULL;
+	return (char *)m->file->base + m->offset + (iova - m->first);
+}
