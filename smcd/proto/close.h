@@ -46,13 +46,19 @@ enum smc_local_event {
 /*
  * A local event. @unread: received bytes that the application has not consumed (close then aborts,
  * as the kernel does). Returns the flags that a CDC must carry now (also in c->tx_flags), 0 when
- * nothing is to be sent, or -ENOTCONN / -EINVAL with nothing changed.
+ * nothing is to be sent, or -ENOTCONN / -EINVAL with nothing changed. That CDC is written even if
+ * smc_tx_forbidden() is true from now on: it is the last one. Should the device refuse it, the peer
+ * is gone and there is nobody left to tell.
+ *
+ * CLOSE sets app_closed; a caller that drains first may set it before, which changes no transition.
+ * ABORT leaves the state CLOSED in one step.
  */
 int smc_close_local(struct smc_close *c, enum smc_local_event ev, bool unread);
 
 /*
  * Connection flags seen in the peer's CDC. Returns true when the state changed. After A the state is
- * PROCESSABORT (the application still holds the channel) or CLOSED.
+ * PROCESSABORT (no final flag of ours was sent: SMC_EV_CLOSE is still to come, at once if the caller
+ * was draining for it) or CLOSED.
  */
 bool smc_close_peer(struct smc_close *c, uint8_t conn_flags);
 
