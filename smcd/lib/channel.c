@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * channel.c - how a channel begins, fails and ends
+ */
+#include "smcd/lib/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vfio/base/fd.h"
+
+#define DMB_MIN 16384u
+#define DMB_MAX 1048576u /* SMC-D's largest size code */
+
+static bool ring_size_valid(uint32_t size)
+{
+	return size >= DMB_MIN && size <= DMB_MAX && !(size & (size - 1));
+}
+
+static bool description_valid(const struct ipc_channel *m)
+{
+	return ring_size_valid(m->rx_size) && ring_size_valid(m->tx_size) &&
+	       (m->order == CDC_LITTLE || m->order == CDC_BIG) && m->path == IPC_PATH_MEDIATED &&
+	       memchr(m->peer, '\0', sizeof(m->peer)) &&
+	       memchr(m->service, '\0', sizeof(m->service));
+}
+
+static void channel_free(struct smcdu_channel *ch)
+{
+	if (ch->dmb)
+		munmap((void *)(uintptr_t)ch->dmb, ch->dmb_len);
+	if (ch->ctl)
+		munmap(ch->ctl, ch->ctl_len);
+	wait_fini(&ch->wait);
+	fd_closep(&ch->sock);
+	free(ch);
+}
+
+static int map_memory(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int ctl_fd)
+{
+	void *p;
+
+	ch->dmb_len = m->rx_size;
+	ch->ctl_len = CHAN_CTL_SIZE + (size_t)m->tx_size;
+	if (fd_check_sealed(dmb_fd, ch->dmb_len) < 0 || fd_check_sealed(ctl_fd, ch->ctl_len) < 0)
+		return lib_fail(-EPROTO, "the daemon's channel memory is not sealed or too small");
+	p = mmap(NULL, ch->dmb_len, PROT_READ, MAP_SHARED, dmb_fd, 0);
+	if (p == MAP_FAILED)
+		return lib_fail(-ENOMEM, "cannot map the receive buffer");
+	ch->dmb = p;
+	p = mmap(NULL, ch->ctl_len, PROT_READ | PROT_WRITE, MAP_SHARED, ctl_fd, 0);
+	if (p == MAP_FAILED)
+		return lib_fail(-ENOMEM, "cannot map the send buffer");
+	ch->ctl = p;
+	ch->tx.ring = (uint8_t *)p + CHAN_CTL_SIZE + CDC_SIZE;
+	ch->tx.size = m->tx_size - CDC_SIZE;
+	ch->rx.ring = ch->dmb + CDC_SIZE;
+	ch->rx.size = m->rx_size - CDC_SIZE;
+	return 0;
+}
+
+static void describe(struct smcdu_channel_info *info, const struct ipc_channel *m)
+{
+	*info = (struct smcdu_channel_info){
+		.id = m->id,
+		.local_gid = m->local_gid,
+		.peer_gid = m->peer_gid,
+		.path = m->path,
+		.rcvbuf = m->rx_size - CDC_SIZE,
+		.sndbuf = m->tx_size - CDC_SIZE,
+		.port = m->port,
+	};
+	memcpy(info->peer, m->peer, sizeof(info->peer));
+	memcpy(info->service, m->service, sizeof(info->service));
+}
+
+static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
+{
+	struct smcdu_channel *ch = aligned_alloc(LIB_CACHE_LINE, sizeof(*ch));
+
+	if (!ch)
+		return NULL;
+	memset(ch, 0, sizeof(*ch));
+	ch->generation = lib_generation();
+	ch->sock = sock;
+	ch->spin_ns = spin_ns;
+	wait_init(&ch->wait);
+	return ch;
+}
+
+int channel_adopt(const struct ipc_channel *msg, int sock, int dmb_fd, int ctl_fd, uint32_t spin_ns,
+	struct smcdu_channel **ret)
+{
+	struct smcdu_channel *ch = channel_new(sock, spin_ns);
+	int r;
+
+	if (!ch) {
+		fd_closep(&sock);
+		r = lib_fail_plain(-ENOMEM);
+	} else if (!description_valid(msg)) {
+		r = lib_fail(-EPROTO, "the daemon described a channel this library cannot use");
+	} else {
+		ch->order = (enum cdc_order)msg->order;
+		describe(&ch->info, msg);
+		r = map_memory(ch, msg, dmb_fd, ctl_fd);
+	}
+	fd_closep(&dmb_fd);
+	fd_closep(&ctl_fd);
+	/* The daemon made both ends of an accepted channel's socket; a sleeper must block on ours. */
+	if (r == 0 && fcntl(sock, F_SETFL, 0) < 0)
+		r = lib_fail_plain(-errno);
+	if (r < 0) {
+		if (ch)
+			channel_free(ch);
+		return r;
+	}
+	*ret = ch;
+	return 0;
+}
+
+/* "service@peer" */
+static int parse_target(const char *target, struct ipc_connect *req)
+{
+	const char *at = target ? strchr(target, '@') : NULL;
+
+	if (!at || lib_copy_name(req->service, target, (size_t)(at - target)) < 0 ||
+	    lib_copy_peer(req->peer, at + 1, strlen(at + 1)) < 0)
+		return lib_fail(-EINVAL, "'%.140s' is no target: write service@peer, names of 1 to 63 "
+			"characters from A-Z a-z 0-9 . _ -", target ? target : "");
+	return 0;
+}
+
+int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channel **ret)
+{
+	/* The daemon gives up a little earlier, so that its reason arrives in time. */
+	uint32_t slack = ctx->connect_timeout_ms / 10 < 100 ? ctx->connect_timeout_ms / 10 : 100;
+	struct ipc_connect req = { .hdr = ipc_hdr(IPC_CONNECT), .rcvbuf = ctx->rcvbuf,
+		.timeout_ms = ctx->connect_timeout_ms - slack };
+	struct ipc_channel ans;
+	int fds[2];
+	int sock;
+
+	lib_set_diag(0);
+	if (ctx->generation != lib_generation())
+		return lib_fail_plain(-EPERM);
+	if (parse_target(target, &req) < 0)
+		return -EINVAL;
+	sock = ipc_call(ctx, &req, sizeof(req), IPC_CHANNEL, &ans, sizeof(ans), fds, 2,
+		clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
+	if (sock < 0)
+		return sock;
+	return channel_adopt(&ans, sock, fds[0], fds[1], ctx->spin_ns, ret);
+}
+
+/* ---- failing ----------------------------------------------------------------------------------- */
+
+int channel_violation(struct smcdu_channel *ch, const char *why)
+{
+	int none = 0;
+
+	if (atomic_compare_exchange_strong(&ch->failed, &none, ECONNRESET)) {
+		atomic_store(&ch->why, why);
+		shutdown(ch->sock, SHUT_RD); /* wakes the other half's thread */
+	}
+	return -ECONNRESET;
+}
+
+int channel_status(const struct smcdu_channel *ch)
+{
+	int failed = atomic_load_explicit(&ch->failed, memory_order_acquire);
+	/* Acquire: what the daemon or the peer stored before the end is seen by the looks that follow. */
+	int32_t error = atomic_load_explicit(&ch->ctl->error, memory_order_acquire);
+
+	if (failed)
+		return -failed;
+	if (error)
+		return error > 0 && error <= 4095 ? -error : -EPROTO;
+	if (atomic_load_explicit(&ch->gone, memory_order_acquire))
+		return -ENODEV;
+	return 0;
+}
+
+int channel_error(const struct smcdu_channel *ch, int error)
+{
+	const char *why = atomic_load(&ch->why);
+	const char *peer = ch->info.peer;
+
+	if (why)
+		return lib_fail(error, "channel with '%s' failed: %s", peer, why);
+	switch (error) {
+	case -ECONNRESET:
+		return lib_fail(error, "the peer '%s' closed or aborted the channel, or died", peer);
+	case -ENODEV:
+		if (atomic_load(&ch->gone))
+			return lib_fail(error, "the daemon is gone: restart smcd-userd, connect again");
+		return lib_fail(error, "the ISM device of the channel with '%s' is gone", peer);
+	case -EPIPE:
+		return lib_fail(error, "the sending side of the channel is shut down");
+	default:
+		return lib_fail_plain(error);
+	}
+}
+
+void channel_bell(struct smcdu_channel *ch)
+{
+	int r;
+
+	/*
+	 * Full barrier: the position was stored before, the bell is loaded after. It pairs with the
+	 * daemon's barrier between setting the bell and its last look at the positions: either we
+	 * see the bell, or the daemon sees the position.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!atomic_load_explicit(&ch->ctl->bell, memory_order_relaxed) ||
+	    !atomic_exchange(&ch->ctl->bell, 0))
+		return;
+	atomic_fetch_add_explicit(&ch->bells, 1, memory_order_relaxed);
+	r = ipc_send_simple(ch->sock, CHAN_BELL);
+	/* -EAGAIN: the daemon has unread messages and will look anyway. */
+	if (r == -EPIPE || r == -ECONNRESET)
+		atomic_store(&ch->gone, true);
+}
+
+/* ---- ending ------------------------------------------------------------------------------------ */
+
+/*
+ * The kernel turns closing a socket with unread datagrams into ECONNRESET at the other end, ahead of
+ * what was sent last. A wake-up left unread would so hide the farewell: none may be left.
+ */
+static void farewell(struct smcdu_channel *ch, enum ipc_type type)
+{
+	struct ipc_simple msg;
+
+	atomic_store(&ch->ctl->app_wait, 0);
+	ipc_send_simple(ch->sock, type);
+	shutdown(ch->sock, SHUT_RD);
+	while (recv(ch->sock, &msg, sizeof(msg), MSG_DONTWAIT) > 0)
+		;
+}
+
+void smcdu_close(struct smcdu_channel *ch)
+{
+	if (!ch)
+		return;
+	if (channel_mine(ch))
+		farewell(ch, atomic_load(&ch->failed) ? CHAN_ABORT : CHAN_CLOSE);
+	channel_free(ch);
+}
+
+void smcdu_abort(struct smcdu_channel *ch)
+{
+	if (!ch)
+		return;
+	if (channel_mine(ch))
+		farewell(ch, CHAN_ABORT);
+	channel_free(ch);
+}
+
+/* ---- knowing ----------------------------------------------------------------------------------- */
+
+void smcdu_channel_info(const struct smcdu_channel *ch, struct smcdu_channel_info *info)
+{
+	*info = ch->info;
+}
+
+void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_channel_stats *st)
+{
+	*st = (struct smcdu_channel_stats){
+		.tx_bytes = lib_get(&ch->tx.pos),
+		.rx_bytes = lib_get(&ch->rx.pos),
+		.tx_calls = lib_get(&ch->tx.calls),
+		.rx_calls = lib_get(&ch->rx.calls),
+		.tx_sent = lib_get(&ch->ctl->tx_sent),
+		.pcistb = lib_get(&ch->ctl->pcistb),
+		.cdc_tx = lib_get(&ch->ctl->cdc_tx),
+		.bounced = lib_get(&ch->ctl->bounced),
+		.bells = lib_get(&ch->bells),
+		.sleeps = lib_get(&ch->sleeps),
+		.state = atomic_load_explicit(&ch->ctl->state, memory_order_relaxed),
+		.error = -channel_status(ch),
+	};
+}
+
+static unsigned int rx_events(const struct smcdu_channel *ch)
+{
+	struct rx_view v;
+	unsigned int ev = 0;
+	int end;
+
+	rx_look(ch, &v);
+	end = rx_ending(&v);
+	if (v.prod != lib_get(&ch->rx.pos) || end <= 0)
+		ev |= SMCDU_IN;
+	if (end <= 0)
+		ev |= SMCDU_HUP;
+	if (end < 0)
+		ev |= SMCDU_ERR;
+	return ev;
+}
+
+static unsigned int tx_events(const struct smcdu_channel *ch)
+{
+	struct tx_view v;
+
+	tx_look(ch, &v);
+	if (v.impossible || channel_status(ch) < 0)
+		return SMCDU_OUT | SMCDU_ERR;
+	return v.space || v.status || atomic_load(&ch->tx.shut) ? SMCDU_OUT : 0;
+}
+
+unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked)
+{
+	unsigned int ev = asked & SMCDU_OUT ? tx_events(ch) : 0;
+
+	return ev | (asked & SMCDU_IN ? rx_events(ch) : 0);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal.h - the objects behind the handles of libsmcd-user
+ *
+ * A channel has two halves that share nothing but the failure latch: one thread may own the sending
+ * half and another the receiving half. What a half counts is written by its owner only; the words are
+ * atomic so that smcdu_channel_stats() and the readiness check may look at them from elsewhere.
+ *
+ * Everything in the DMB comes from the peer, everything in the control page's second half from the
+ * daemon. Each such word is loaded once per decision and checked before use.
+ */
+#ifndef SMCDU_LIB_INTERNAL_H
+#define SMCDU_LIB_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/un.h>
+
+#include "smcd-user.h"
+#include "smcd/ipc/chan.h"
+#include "smcd/proto/cdc.h"
+
+#define LIB_CACHE_LINE 64
+
+struct smcdu_ctx {
+	unsigned int generation;
+	uint32_t connect_timeout_ms;
+	uint32_t spin_ns; /* longest look before sleeping */
+	uint32_t rcvbuf;
+	struct sockaddr_un addr;
+};
+
+struct smcdu_listener {
+	unsigned int generation;
+	int sock;
+	bool broken; /* the daemon is gone or broke the protocol */
+	uint32_t port;
+	uint32_t spin_ns;
+};
+
+/* How worthwhile looking before sleeping was lately; one per half. */
+struct lib_spin {
+	unsigned int credit;
+	unsigned int skipped;
+};
+
+struct lib_tx {
+	_Atomic uint64_t pos;  /* total put into the send ring */
+	_Atomic uint64_t cons; /* total the peer has acknowledged, accepted */
+	_Atomic uint64_t calls;
+	uint8_t *ring;
+	uint32_t size;	 /* N of the peer's ring */
+	size_t reserved; /* given out by smcdu_reserve(), not committed */
+	_Atomic bool shut;
+	struct lib_spin spin;
+} __attribute__((aligned(LIB_CACHE_LINE)));
+
+struct lib_rx {
+	_Atomic uint64_t pos;  /* total taken by the application */
+	_Atomic uint64_t prod; /* total the peer has written, accepted */
+	_Atomic uint64_t calls;
+	const uint8_t *ring;
+	uint32_t size;	     /* N of our ring */
+	uint64_t announced;  /* pos when the daemon last had reason to tell the peer */
+	size_t peeked;	     /* given out by smcdu_peek(), not released */
+	struct lib_spin spin;
+} __attribute__((aligned(LIB_CACHE_LINE)));
+
+/* Who sleeps on the socket, and the descriptor given to the application. See wait.c. */
+struct lib_wait {
+	pthread_mutex_t lock;
+	pthread_cond_t turn;
+	bool polling;	       /* a thread sleeps on the socket; guarded by lock */
+	bool signalled;	       /* eventfd is readable; guarded by lock */
+	int epoll;	       /* given to the application; -1 until asked for */
+	int event;
+	unsigned int interest; /* SMCDU_IN | SMCDU_OUT */
+};
+
+struct smcdu_channel {
+	unsigned int generation;
+	int sock;
+	enum cdc_order order;
+	uint32_t spin_ns;
+	const uint8_t *dmb;
+	struct chan_ctl *ctl;
+	size_t dmb_len;
+	size_t ctl_len;
+	struct lib_tx tx;
+	struct lib_rx rx;
+	struct lib_wait wait;
+	_Atomic int failed; /* positive errno of a violation found here; the first one stays */
+	_Atomic bool gone;  /* the daemon's end of the socket is closed */
+	_Atomic(const char *) why; /* static text for failed */
+	_Atomic uint64_t bells;
+	_Atomic uint64_t sleeps;
+	struct smcdu_channel_info info;
+};
+
+/* ---- ctx.c: errors, names, process generation ------------------------------------------------- */
+
+/* Changes in the child of a fork, so that a handle knows whether it still is in its own process. */
+unsigned int lib_generation(void);
+
+/* Sets this thread's error text and returns @error (negative errno). */
+int lib_fail(int error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same without text. */
+int lib_fail_plain(int error);
+void lib_set_diag(uint32_t diag);
+
+/* Copies a service or peer name into a message field. -EINVAL unless its syntax is right. */
+int lib_copy_name(char dst[IPC_NAME_MAX], const char *src, size_t len);
+int lib_copy_peer(char dst[IPC_NAME_MAX], const char *src, size_t len);
+
+/* ---- ipc.c: the daemon's socket ---------------------------------------------------------------- */
+
+/*
+ * Connects, sends @req and receives one answer of exactly @ans_len bytes and type @type with exactly
+ * @nfds descriptors. Returns the connected socket (owned by the caller) or negative errno with the
+ * error text set; nothing is left behind on failure.
+ */
+int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum ipc_type type,
+	void *ans, size_t ans_len, int *fds, unsigned int nfds, uint64_t deadline_ns);
+
+/* Sends a message without body; -EPIPE or -ECONNRESET when the daemon is gone. */
+int ipc_send_simple(int sock, enum ipc_type type);
+
+/* Milliseconds until @deadline_ns for poll(2), rounded up; -1 for UINT64_MAX, 0 when passed. */
+int lib_ms_left(uint64_t deadline_ns);
+
+/* ---- channel.c --------------------------------------------------------------------------------- */
+
+/*
+ * Builds a channel from the daemon's description. Takes ownership of all three descriptors, also on
+ * failure. 0 or negative errno with text.
+ */
+int channel_adopt(const struct ipc_channel *msg, int sock, int dmb_fd, int ctl_fd,
+	uint32_t spin_ns, struct smcdu_channel **ret);
+
+/* Latches a violation found in shared memory and returns -ECONNRESET. @why is a static string. */
+int channel_violation(struct smcdu_channel *ch, const char *why);
+
+/* 0 while the channel lives, else the negative errno that ended it. */
+int channel_status(const struct smcdu_channel *ch);
+
+/* Sets the thread's error text for @error as found on @ch, and returns @error. */
+int channel_error(const struct smcdu_channel *ch, int error);
+
+/* Orders what was published before against the daemon's bell, and rings when it sleeps. */
+void channel_bell(struct smcdu_channel *ch);
+
+static inline bool channel_mine(const struct smcdu_channel *ch)
+{
+	return ch->generation == lib_generation();
+}
+
+/* The counter's only writer adds to it. */
+static inline void lib_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+static inline uint64_t lib_get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- tx.c, rx.c: what is the case, without changing anything ----------------------------------- */
+
+struct tx_view {
+	uint64_t cons;	 /* total acknowledged by the peer */
+	uint32_t space;	 /* free bytes in the ring */
+	bool impossible; /* the cursor violates the protocol; cons is the old one */
+	int status;	 /* 0 or the negative errno a send fails with */
+};
+
+struct rx_view {
+	uint64_t prod;	 /* total written by the peer */
+	bool impossible; /* the cursor violates the protocol; prod is the old one */
+	uint8_t flags;	 /* the peer's connection flags */
+	int status;	 /* of the channel, taken before the cursors */
+};
+
+void tx_look(const struct smcdu_channel *ch, struct tx_view *v);
+void rx_look(const struct smcdu_channel *ch, struct rx_view *v);
+
+/* 1: nothing yet. 0: the end. Negative errno. What a receive returns when nothing is unread. */
+int rx_ending(const struct rx_view *v);
+
+/* A walk through an iovec array. */
+struct lib_iov {
+	const struct iovec *iov;
+	size_t off; /* consumed of *iov */
+};
+
+/* The next piece of at most @max bytes; there must be bytes left and max > 0. */
+static inline size_t lib_iov_next(struct lib_iov *it, size_t max, void **ptr)
+{
+	size_t n;
+
+	while (it->off == it->iov->iov_len) {
+		it->iov++;
+		it->off = 0;
+	}
+	n = it->iov->iov_len - it->off;
+	n = n < max ? n : max;
+	*ptr = (uint8_t *)it->iov->iov_base + it->off;
+	it->off += n;
+	return n;
+}
+
+/* Bytes of all elements, or -EINVAL. */
+ssize_t lib_iov_len(const struct iovec *iov, int iovcnt);
+
+/* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT) know. */
+unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
+
+/* ---- wait.c ------------------------------------------------------------------------------------ */
+
+void wait_init(struct lib_wait *w);
+void wait_fini(struct lib_wait *w);
+
+/* Sleeps until sending (SMCDU_OUT) or receiving (SMCDU_IN) would not wait. */
+void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin);
+
+/* Re-arms the descriptor unless a chosen event holds. Returns what holds now. */
+unsigned int wait_rearm(struct smcdu_channel *ch);
+
+/* Sleeps until the daemon has news, at most @ms. Needs the channel alone. */
+void wait_a_while(struct smcdu_channel *ch, int ms);
+
+#endif

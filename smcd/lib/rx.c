@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rx.c - the receiving half
+ *
+ * Bytes are read where the fabric wrote them. Order of looking: what ended the channel, then the
+ * consumer word with the flags (acquire), then the producer word. Whoever ended something stored it
+ * after the last byte, so an end seen first never hides bytes that came before it.
+ */
+#include "smcd/lib/internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+void rx_look(const struct smcdu_channel *ch, struct rx_view *v)
+{
+	uint64_t pos = lib_get(&ch->rx.pos);
+	uint64_t prod = lib_get(&ch->rx.prod);
+	uint64_t advance = 0;
+	struct smc_cursor now;
+
+	v->status = channel_status(ch);
+	v->flags = cdc_load_cons(ch->dmb, ch->order).conn_flags;
+	now = cdc_load_prod(ch->dmb, ch->order);
+	/* After a violation nothing new is accepted; what was accepted before is still delivered. */
+	v->impossible = atomic_load_explicit(&ch->failed, memory_order_relaxed) ||
+		cursor_advance(prod, now, ch->rx.size, ch->rx.size - (prod - pos), &advance) < 0;
+	v->prod = prod + advance;
+}
+
+int rx_ending(const struct rx_view *v)
+{
+	if (v->impossible || (v->flags & CDC_ABNORMAL))
+		return -ECONNRESET;
+	if (v->flags & (CDC_SENDING_DONE | CDC_CONN_CLOSED))
+		return 0;
+	return v->status ? v->status : 1;
+}
+
+/* Unread bytes for the owner of the half (> 0), 0 at the end, -EAGAIN, or what ended the channel. */
+static ssize_t rx_unread(struct smcdu_channel *ch)
+{
+	struct rx_view v;
+	uint64_t unread;
+	int end;
+
+	rx_look(ch, &v);
+	if (v.impossible)
+		channel_violation(ch, "the peer wrote an impossible producer cursor");
+	atomic_store_explicit(&ch->rx.prod, v.prod, memory_order_relaxed);
+	unread = v.prod - lib_get(&ch->rx.pos);
+	if (unread)
+		return (ssize_t)unread;
+	end = rx_ending(&v);
+	return end > 0 ? -EAGAIN : end;
+}
+
+/* As rx_unread(), but waits unless told not to. */
+static ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
+{
+	ssize_t n;
+
+	for (;;) {
+		n = rx_unread(ch);
+		if (n != -EAGAIN)
+			return n;
+		if (!(flags & SMCDU_DONTWAIT))
+			wait_for(ch, SMCDU_IN, &ch->rx.spin);
+		else if (!(wait_rearm(ch) & SMCDU_IN))
+			return -EAGAIN;
+	}
+}
+
+/*
+ * Gives @n bytes of the ring back. The peer's writer may be waiting for them: whether it has to be
+ * told follows SMC-D's rule, which the daemon applies again with what it really told.
+ */
+static void consume(struct smcdu_channel *ch, size_t n)
+{
+	struct lib_rx *rx = &ch->rx;
+	uint64_t pos = lib_get(&rx->pos) + n;
+	bool blocked;
+
+	atomic_store_explicit(&rx->pos, pos, memory_order_relaxed);
+	/* Release: the bytes are copied out before anybody may overwrite them. */
+	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
+	/*
+	 * Full barrier: rx_pos before the B flag. Pairs with the daemon, which sees a CDC that carries
+	 * B before it loads rx_pos: if B came too late for us, the daemon knows our position.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	blocked = cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_WRITER_BLOCKED;
+	if (!cdc_update_due(rx->size, lib_get(&rx->prod), pos, rx->announced, blocked))
+		return;
+	rx->announced = pos;
+	channel_bell(ch);
+}
+
+static void copy_out(const struct smcdu_channel *ch, struct lib_iov *it, size_t n)
+{
+	uint32_t size = ch->rx.size;
+	size_t off = lib_get(&ch->rx.pos) % size;
+
+	while (n) {
+		void *dst;
+		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &dst);
+
+		memcpy(dst, ch->rx.ring + off, piece);
+		n -= piece;
+		off += piece;
+		if (off == size)
+			off = 0;
+	}
+}
+
+static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
+	unsigned int flags)
+{
+	struct lib_iov it = { .iov = iov };
+	size_t done = 0;
+	ssize_t n = 0;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (flags & ~(SMCDU_DONTWAIT | SMCDU_WAITALL))
+		return lib_fail_plain(-EINVAL);
+	lib_add(&ch->rx.calls, 1);
+	while (done < len) {
+		n = rx_wait_unread(ch, flags);
+		if (n <= 0)
+			break;
+		if ((size_t)n > len - done)
+			n = (ssize_t)(len - done);
+		copy_out(ch, &it, (size_t)n);
+		consume(ch, (size_t)n);
+		done += (size_t)n;
+		if (!(flags & SMCDU_WAITALL))
+			break;
+	}
+	if (done || n == 0)
+		return (ssize_t)done;
+	return n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
+}
+
+ssize_t smcdu_recv(struct smcdu_channel *ch, void *buf, size_t len, unsigned int flags)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+
+	if (len > SSIZE_MAX)
+		return lib_fail_plain(-EINVAL);
+	return recv_iov(ch, &iov, len, flags);
+}
+
+ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov, int iovcnt,
+	unsigned int flags)
+{
+	ssize_t len = lib_iov_len(iov, iovcnt);
+
+	return len < 0 ? lib_fail_plain((int)len) : recv_iov(ch, iov, (size_t)len, flags);
+}
+
+int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags)
+{
+	uint32_t off;
+	ssize_t n;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (flags & ~SMCDU_DONTWAIT)
+		return lib_fail_plain(-EINVAL);
+	n = rx_wait_unread(ch, flags);
+	if (n < 0)
+		return n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
+	off = (uint32_t)(lib_get(&ch->rx.pos) % ch->rx.size);
+	ch->rx.peeked = (size_t)n < ch->rx.size - off ? (size_t)n : ch->rx.size - off;
+	*ptr = ch->rx.ring + off;
+	*len = ch->rx.peeked;
+	return 0;
+}
+
+int smcdu_release(struct smcdu_channel *ch, size_t len)
+{
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (len > ch->rx.peeked)
+		return lib_fail(-EINVAL, "more bytes released than peeked");
+	ch->rx.peeked -= len;
+	lib_add(&ch->rx.calls, 1);
+	if (len)
+		consume(ch, len);
+	return 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tx.c - the sending half
+ *
+ * The ring belongs to this half from the accepted acknowledgement up to size bytes further; the
+ * daemon reads only what was published. Free space follows from the peer's consumer cursor alone, so
+ * the space here is the space there.
+ */
+#include "smcd/lib/internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "vfio/base/fd.h"
+
+#define PUBLISH_CHUNK 32768u /* the daemon starts on a large send before the copy ends */
+#define FLUSH_WAIT_MAX_MS 16
+
+void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
+{
+	uint64_t pos = lib_get(&ch->tx.pos);
+	uint64_t cons = lib_get(&ch->tx.cons);
+	struct cdc_cons_word w;
+	uint64_t advance = 0;
+
+	v->status = channel_status(ch);
+	w = cdc_load_cons(ch->dmb, ch->order);
+	v->impossible = cursor_advance(cons, w.cons, ch->tx.size, pos - cons, &advance) < 0;
+	v->cons = cons + advance;
+	v->space = ch->tx.size - (uint32_t)(pos - v->cons);
+	if (!v->status && (w.conn_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
+		v->status = -ECONNRESET;
+}
+
+/* Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. */
+static int tx_space(struct smcdu_channel *ch, uint32_t *space)
+{
+	struct tx_view v;
+
+	if (ch->tx.shut)
+		return -EPIPE;
+	tx_look(ch, &v);
+	if (v.impossible)
+		return channel_violation(ch, "the peer acknowledged bytes that were never sent");
+	if (v.status)
+		return v.status;
+	atomic_store_explicit(&ch->tx.cons, v.cons, memory_order_relaxed);
+	*space = v.space;
+	return 0;
+}
+
+/* Waits for space unless told not to. */
+static int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t *space)
+{
+	int r;
+
+	for (;;) {
+		r = tx_space(ch, space);
+		if (r < 0 || *space)
+			return r;
+		if (!(flags & SMCDU_DONTWAIT))
+			wait_for(ch, SMCDU_OUT, &ch->tx.spin);
+		else if (!(wait_rearm(ch) & SMCDU_OUT))
+			return -EAGAIN;
+	}
+}
+
+static void publish(struct smcdu_channel *ch, size_t n)
+{
+	uint64_t pos = lib_get(&ch->tx.pos) + n;
+
+	atomic_store_explicit(&ch->tx.pos, pos, memory_order_relaxed);
+	/* Release: the payload is in the ring before the daemon can see that it is. */
+	atomic_store_explicit(&ch->ctl->tx_pos, pos, memory_order_release);
+	channel_bell(ch);
+}
+
+static void copy_in(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
+{
+	uint32_t size = ch->tx.size;
+	size_t off = lib_get(&ch->tx.pos) % size;
+
+	while (n) {
+		void *src;
+		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &src);
+
+		memcpy(ch->tx.ring + off, src, piece);
+		n -= piece;
+		off += piece;
+		if (off == size)
+			off = 0;
+	}
+}
+
+static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
+	unsigned int flags)
+{
+	struct lib_iov it = { .iov = iov };
+	size_t done = 0;
+	uint32_t space = 0;
+	size_t n;
+	int r = 0;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (flags & ~SMCDU_DONTWAIT)
+		return lib_fail_plain(-EINVAL);
+	lib_add(&ch->tx.calls, 1);
+	while (done < len) {
+		if (done && (flags & SMCDU_DONTWAIT))
+			r = tx_space(ch, &space);
+		else
+			r = tx_wait_space(ch, flags, &space);
+		if (r < 0 || !space)
+			break;
+		n = len - done < space ? len - done : space;
+		n = n < PUBLISH_CHUNK ? n : PUBLISH_CHUNK;
+		copy_in(ch, &it, n);
+		publish(ch, n);
+		done += n;
+	}
+	if (done || !len)
+		return (ssize_t)done;
+	return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);
+}
+
+ssize_t lib_iov_len(const struct iovec *iov, int iovcnt)
+{
+	size_t len = 0;
+
+	if (iovcnt < 0 || iovcnt > IOV_MAX)
+		return -EINVAL;
+	for (int i = 0; i < iovcnt; i++)
+		if (iov[i].iov_len > SSIZE_MAX - len)
+			return -EINVAL;
+		else
+			len += iov[i].iov_len;
+	return (ssize_t)len;
+}
+
+ssize_t smcdu_send(struct smcdu_channel *ch, const void *buf, size_t len, unsigned int flags)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
+
+	if (len > SSIZE_MAX)
+		return lib_fail_plain(-EINVAL);
+	return send_iov(ch, &iov, len, flags);
+}
+
+ssize_t smcdu_sendv(struct smcdu_channel *ch, const struct iovec *iov, int iovcnt,
+	unsigned int flags)
+{
+	ssize_t len = lib_iov_len(iov, iovcnt);
+
+	return len < 0 ? lib_fail_plain((int)len) : send_iov(ch, iov, (size_t)len, flags);
+}
+
+int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned int flags)
+{
+	uint32_t space = 0;
+	uint32_t off;
+	int r;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (flags & ~SMCDU_DONTWAIT)
+		return lib_fail_plain(-EINVAL);
+	r = tx_wait_space(ch, flags, &space);
+	if (r < 0)
+		return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);
+	off = (uint32_t)(lib_get(&ch->tx.pos) % ch->tx.size);
+	ch->tx.reserved = space < ch->tx.size - off ? space : ch->tx.size - off;
+	*ptr = ch->tx.ring + off;
+	*len = ch->tx.reserved;
+	return 0;
+}
+
+int smcdu_commit(struct smcdu_channel *ch, size_t len)
+{
+	uint32_t space;
+	int r;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (len > ch->tx.reserved)
+		return lib_fail(-EINVAL, "more bytes committed than reserved");
+	r = tx_space(ch, &space);
+	if (r < 0)
+		return channel_error(ch, r);
+	ch->tx.reserved = 0;
+	lib_add(&ch->tx.calls, 1);
+	if (len)
+		publish(ch, len);
+	return 0;
+}
+
+int smcdu_shutdown(struct smcdu_channel *ch)
+{
+	struct tx_view v;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (ch->tx.shut)
+		return channel_error(ch, -EPIPE);
+	tx_look(ch, &v);
+	if (v.status)
+		return channel_error(ch, v.status);
+	ch->tx.shut = true;
+	ch->tx.reserved = 0;
+	/* Release: tx_pos is final before the daemon can see that it is. */
+	atomic_fetch_or_explicit(&ch->ctl->app_flags, CHAN_SHUT_WR, memory_order_release);
+	channel_bell(ch);
+	return 0;
+}
+
+/*
+ * The daemon does not tell when tx_sent moves, but space appears at the peer before the last bytes
+ * can move: that wakes, and the rest is looked for with growing pauses.
+ */
+int smcdu_flush(struct smcdu_channel *ch, uint32_t timeout_ms)
+{
+	uint64_t deadline = timeout_ms == UINT32_MAX ? UINT64_MAX :
+		clock_ns() + timeout_ms * UINT64_C(1000000);
+	struct tx_view v;
+	int pause = 1;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	for (;;) {
+		int left = lib_ms_left(deadline);
+
+		tx_look(ch, &v);
+		/* Acquire: pairs with the daemon's release after the store to the peer. */
+		if (atomic_load_explicit(&ch->ctl->tx_sent, memory_order_acquire) ==
+		    lib_get(&ch->tx.pos))
+			return 0;
+		if (v.impossible)
+			return channel_error(ch, channel_violation(ch,
+				"the peer acknowledged bytes that were never sent"));
+		if (v.status)
+			return channel_error(ch, v.status);
+		if (left == 0)
+			return lib_fail(-ETIMEDOUT, "the peer '%s' does not take the bytes sent",
+				ch->info.peer);
+		wait_a_while(ch, left < 0 || left > pause ? pause : left);
+		pause = pause < FLUSH_WAIT_MAX_MS ? pause * 2 : pause;
+	}
+}

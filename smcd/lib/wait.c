@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wait.c - sleeping until something is the case
+ *
+ * Blocking calls. A caller looks for a while, then raises its wait bit, looks once more and sleeps on
+ * the socket. At most one thread (the leader) sleeps there and reads; a second one sleeps on a
+ * condition variable. The leader reads every wake-up, also those meant for the other, and therefore
+ * wakes the other after each. A follower looks and goes to sleep under the lock: a wake-up read
+ * before its look is covered by the look, one read after it is followed by a broadcast that waits
+ * for the lock.
+ *
+ * The descriptor. Whenever the application is in control, this holds once it asked for the
+ * descriptor: it is readable, or the wait bits of all chosen events were raised before a look that
+ * found none of them to hold (so the daemon will send a wake-up when one does). A library cannot
+ * write into its own socket's queue, hence the descriptor is an epoll over the socket and an eventfd:
+ * whatever looks up a change without a wake-up in the socket makes the eventfd readable. Only
+ * wait_rearm() makes the descriptor unreadable: it empties both first, then raises the bits, then
+ * looks, so a wake-up for anything later than the look stays in the socket. Calls that transfer
+ * data leave it alone: with a chosen event still true the descriptor stays readable, and once
+ * nothing is left the call that says -EAGAIN, or smcdu_events(), re-arms.
+ */
+#include "smcd/lib/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vfio/base/fd.h"
+
+#define DRAIN_BATCH	 4
+#define SPIN_CREDIT_MAX	 16u
+#define SPIN_RETRY	 64u /* without credit, one wait in so many tries again */
+#define LOOKS_PER_CLOCK	 16
+
+void wait_init(struct lib_wait *w)
+{
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->turn, NULL);
+	w->epoll = -1;
+	w->event = -1;
+	w->interest = SMCDU_IN;
+}
+
+void wait_fini(struct lib_wait *w)
+{
+	fd_closep(&w->epoll);
+	fd_closep(&w->event);
+	pthread_cond_destroy(&w->turn);
+	pthread_mutex_destroy(&w->lock);
+}
+
+static bool wake_valid(const struct ipc_simple *m, const struct mmsghdr *h)
+{
+	return h->msg_len == sizeof(*m) && !(h->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
+	       m->hdr.magic == IPC_MAGIC && m->hdr.version == IPC_VERSION &&
+	       m->hdr.type == CHAN_WAKE;
+}
+
+/*
+ * Reads wake-ups: all there are, or with MSG_WAITFORONE at least one. No room for descriptors is
+ * offered: the kernel drops any and says MSG_CTRUNC. End of file, or anything that is no wake-up,
+ * means that the daemon is lost. Callers: the leader, or under the lock while there is none.
+ */
+static void receive_wakes(struct smcdu_channel *ch, int flags)
+{
+	struct ipc_simple msg[DRAIN_BATCH];
+	struct iovec iov[DRAIN_BATCH];
+	struct mmsghdr h[DRAIN_BATCH] = { 0 };
+	int n;
+
+	for (int i = 0; i < DRAIN_BATCH; i++) {
+		iov[i] = (struct iovec){ .iov_base = &msg[i], .iov_len = sizeof(msg[i]) };
+		h[i].msg_hdr.msg_iov = &iov[i];
+		h[i].msg_hdr.msg_iovlen = 1;
+	}
+	do {
+		n = recvmmsg(ch->sock, h, DRAIN_BATCH, flags, NULL);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			atomic_store(&ch->gone, true);
+		for (int i = 0; i < n; i++)
+			if (!wake_valid(&msg[i], &h[i]))
+				atomic_store(&ch->gone, true);
+		flags = MSG_DONTWAIT;
+	} while (n == DRAIN_BATCH && !atomic_load(&ch->gone));
+}
+
+/* Makes the descriptor readable, if it was given out. Under the lock. */
+static void raise_event(struct lib_wait *w)
+{
+	uint64_t one = 1;
+
+	if (w->epoll < 0 || w->signalled)
+		return;
+	w->signalled = write(w->event, &one, sizeof(one)) == (ssize_t)sizeof(one);
+}
+
+static void lower_event(struct lib_wait *w)
+{
+	uint64_t count;
+
+	if (w->signalled)
+		w->signalled = read(w->event, &count, sizeof(count)) < 0;
+}
+
+static uint32_t wait_bits(unsigned int events)
+{
+	uint32_t bits = 0;
+
+	if (events & SMCDU_IN)
+		bits |= CHAN_WAIT_RX;
+	/* Errors are always reported; of the two bits this one wakes less often for nothing. */
+	if ((events & SMCDU_OUT) || !bits)
+		bits |= CHAN_WAIT_TX;
+	return bits;
+}
+
+static void arm(struct smcdu_channel *ch, uint32_t bits)
+{
+	atomic_fetch_or(&ch->ctl->app_wait, bits);
+	/*
+	 * Full barrier: the bits before the look that follows. Pairs with the daemon's barrier
+	 * between publishing (or seeing the peer's CDC) and taking the bits: either the look finds
+	 * what was published, or the daemon finds the bits and sends a wake-up.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+/*
+ * Takes bits back that no sleep needs any more. Those already taken by the daemon have a wake-up on
+ * its way: reading what is there keeps such from piling up in the socket.
+ */
+static void disarm(struct smcdu_channel *ch, uint32_t bits)
+{
+	uint32_t before = atomic_fetch_and(&ch->ctl->app_wait, ~bits);
+
+	if ((before & bits) != bits && !ch->wait.polling)
+		receive_wakes(ch, MSG_DONTWAIT);
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#else
+	atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* Looks for a while, as long as that helped lately. True when the event came. */
+static bool spin_for(const struct smcdu_channel *ch, unsigned int event, struct lib_spin *s)
+{
+	uint64_t end;
+
+	if (!ch->spin_ns)
+		return false;
+	if (!s->credit && ++s->skipped < SPIN_RETRY)
+		return false;
+	s->skipped = 0;
+	end = clock_ns() + ch->spin_ns;
+	do {
+		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+			if (channel_events(ch, event) & event) {
+				s->credit = s->credit < SPIN_CREDIT_MAX - 2 ? s->credit + 2 :
+					SPIN_CREDIT_MAX;
+				return true;
+			}
+			relax();
+		}
+	} while (clock_ns() < end);
+	if (s->credit)
+		s->credit--;
+	return false;
+}
+
+/* One turn of sleeping, as leader or follower. Under the lock, which is released meanwhile. */
+static void sleep_once(struct smcdu_channel *ch)
+{
+	struct lib_wait *w = &ch->wait;
+
+	atomic_fetch_add_explicit(&ch->sleeps, 1, memory_order_relaxed);
+	if (w->polling) {
+		pthread_cond_wait(&w->turn, &w->lock);
+		return;
+	}
+	w->polling = true;
+	pthread_mutex_unlock(&w->lock);
+	receive_wakes(ch, MSG_WAITFORONE);
+	pthread_mutex_lock(&w->lock);
+	w->polling = false;
+	pthread_cond_broadcast(&w->turn);
+}
+
+void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin)
+{
+	uint32_t bits = wait_bits(event);
+	struct lib_wait *w = &ch->wait;
+
+	if (spin_for(ch, event, spin))
+		return;
+	pthread_mutex_lock(&w->lock);
+	while (!(channel_events(ch, event) & event)) {
+		arm(ch, bits);
+		if (channel_events(ch, event) & event) {
+			disarm(ch, bits);
+			break;
+		}
+		sleep_once(ch);
+	}
+	/* Wake-ups were read that the descriptor's invariant may have counted on. */
+	raise_event(w);
+	pthread_mutex_unlock(&w->lock);
+}
+
+unsigned int wait_rearm(struct smcdu_channel *ch)
+{
+	struct lib_wait *w = &ch->wait;
+	unsigned int chosen = w->interest | SMCDU_ERR;
+	unsigned int ev = channel_events(ch, SMCDU_IN | SMCDU_OUT);
+
+	if (ev & chosen)
+		return ev;
+	pthread_mutex_lock(&w->lock);
+	if (!w->polling) /* a leader reads anyway */
+		receive_wakes(ch, MSG_DONTWAIT);
+	lower_event(w);
+	if (w->epoll >= 0)
+		arm(ch, wait_bits(w->interest));
+	ev = channel_events(ch, SMCDU_IN | SMCDU_OUT);
+	if (ev & chosen)
+		raise_event(w);
+	pthread_mutex_unlock(&w->lock);
+	return ev;
+}
+
+void wait_a_while(struct smcdu_channel *ch, int ms)
+{
+	struct pollfd p = { .fd = ch->sock, .events = POLLIN };
+	struct lib_wait *w = &ch->wait;
+
+	arm(ch, CHAN_WAIT_TX);
+	atomic_fetch_add_explicit(&ch->sleeps, 1, memory_order_relaxed);
+	poll(&p, 1, ms);
+	pthread_mutex_lock(&w->lock);
+	receive_wakes(ch, MSG_DONTWAIT);
+	raise_event(w);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- the descriptor ---------------------------------------------------------------------------- */
+
+static int watch(int epoll, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+/* Starts out readable: nothing is armed yet. */
+static int make_descriptor(struct smcdu_channel *ch)
+{
+	int epoll FD_CLEANUP = epoll_create1(EPOLL_CLOEXEC);
+	int event FD_CLEANUP = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	int r;
+
+	if (epoll < 0 || event < 0)
+		return -errno;
+	r = watch(epoll, ch->sock);
+	if (r == 0)
+		r = watch(epoll, event);
+	if (r < 0)
+		return r;
+	ch->wait.epoll = fd_steal(&epoll);
+	ch->wait.event = fd_steal(&event);
+	ch->wait.signalled = true;
+	return ch->wait.epoll;
+}
+
+int smcdu_channel_fd(const struct smcdu_channel *ch)
+{
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (ch->wait.epoll >= 0)
+		return ch->wait.epoll;
+	/* Made on first use: blocking users never pay for it. No channel is a const object. */
+	return make_descriptor((struct smcdu_channel *)(uintptr_t)ch);
+}
+
+int smcdu_set_events(struct smcdu_channel *ch, unsigned int events)
+{
+	struct lib_wait *w = &ch->wait;
+	unsigned int added = events & ~w->interest;
+
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (events & ~(SMCDU_IN | SMCDU_OUT))
+		return lib_fail_plain(-EINVAL);
+	w->interest = events;
+	if (!added || w->epoll < 0)
+		return 0;
+	/* Nothing was emptied, so only what is newly chosen needs its bit and a look. */
+	arm(ch, wait_bits(added));
+	if (channel_events(ch, added) & added) {
+		pthread_mutex_lock(&w->lock);
+		raise_event(w);
+		pthread_mutex_unlock(&w->lock);
+	}
+	return 0;
+}
+
+int smcdu_events(struct smcdu_channel *ch)
+{
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	return (int)wait_rearm(ch);
+}
