@@ -28,8 +28,8 @@
 
 #define XFER_PAGES (1u + ZPCI_BATCH_MAX)
 #define XFER_SIZE  ((size_t)XFER_PAGES * ZPCI_PAGE_SIZE)
-/* Read as an ISM reply, it says ret 0xFFFF: no answer. */
-#define SENTINEL   UINT64_C(0xA5A5A5A5FFFFA5A5)
+/* In the device's byte order. Read as an ISM reply, it says ret 0xFFFF: no answer. */
+#define SENTINEL   htobe64(UINT64_C(0xA5A5A5A5FFFFA5A5))
 
 #define PCI_CONFIG_COMMAND 4u
 #define PCI_COMMAND_ENABLE 0x6u /* memory space, bus master */

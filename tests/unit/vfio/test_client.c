@@ -1,0 +1,882 @@
+/* SPDX-License-Identifier: MIT */
+/* The vfio-user client against a scripted server in a child process. */
+#include <errno.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vfio/base/fd.h"
+#include "vfio/user/client.h"
+#include "vfio/user/proto.h"
+
+#define REGION 9u
+
+struct msg {
+	struct vu_hdr h;
+	uint8_t p[16384];
+	int fds[FD_MSG_MAX];
+	unsigned int nfds;
+};
+
+/* --- the server's side: exits with the number of the line that was violated --- */
+#define must(x)                                                                                    \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			_exit(1 + __LINE__ % 250);                                                 \
+	} while (0)
+
+static int sv; /* the server's connection */
+
+static void get_bytes(void *buf, size_t len, struct msg *m)
+{
+	for (size_t at = 0; at < len;) {
+		unsigned int n = 0;
+		ssize_t got = fd_recv(sv, (uint8_t *)buf + at, len - at, m->fds + m->nfds,
+			FD_MSG_MAX - m->nfds, &n, 0);
+
+		must(got > 0);
+		m->nfds += n;
+		at += (size_t)got;
+	}
+}
+
+static void get(struct msg *m, uint16_t command)
+{
+	memset(m, 0, sizeof(*m));
+	get_bytes(&m->h, sizeof(m->h), m);
+	must(m->h.size >= sizeof(m->h) && m->h.size <= sizeof(m->h) + sizeof(m->p));
+	get_bytes(m->p, m->h.size - sizeof(m->h), m);
+	must(m->h.command == command);
+	must((m->h.flags & VU_F_TYPE_MASK) == VU_F_TYPE_CMD);
+}
+
+static void put_raw(const void *buf, size_t len)
+{
+	must(fd_send(sv, buf, len, NULL, 0, 0) == (ssize_t)len);
+}
+
+static void put(uint16_t id, uint16_t command, uint32_t flags, uint32_t error, const void *payload,
+	size_t len)
+{
+	uint8_t b[20000];
+	const struct vu_hdr h = { id, command, (uint32_t)(sizeof(h) + len), flags, error };
+
+	memcpy(b, &h, sizeof(h));
+	if (len)
+		memcpy(b + sizeof(h), payload, len);
+	put_raw(b, sizeof(h) + len);
+}
+
+static void answer(const struct msg *m, const void *payload, size_t len)
+{
+	put(m->h.id, m->h.command, VU_F_TYPE_REPLY, 0, payload, len);
+}
+
+static void refuse(const struct msg *m, uint32_t error)
+{
+	put(m->h.id, m->h.command, VU_F_TYPE_REPLY | VU_F_ERROR, error, NULL, 0);
+}
+
+static void version(const char *json)
+{
+	uint8_t b[512] = { 0 };
+	struct msg m;
+
+	get(&m, VU_VERSION);
+	must(m.p[m.h.size - 17] == 0 && strstr((char *)m.p + 4, "\"iova_is_va\":true"));
+	if (json)
+		memcpy(b + 4, json, strlen(json) + 1);
+	answer(&m, b, json ? 4 + strlen(json) + 1 : 4);
+}
+
+static void version_chain(void)
+{
+	version("{\"capabilities\":{\"max_msg_fds\":16,\"max_dma_maps\":2,\"future\":[1],"
+		"\"smcd_user\":{\"iova_is_va\":true,\"chain\":true}}}");
+}
+
+static void expect_eof(void)
+{
+	uint8_t b[4096];
+
+	while (recv(sv, b, sizeof(b), 0) > 0)
+		;
+}
+
+static void write_done(const struct msg *m, uint32_t count)
+{
+	struct vu_region_access ra;
+
+	memcpy(&ra, m->p, sizeof(ra));
+	ra.count = count;
+	answer(m, &ra, sizeof(ra));
+}
+
+/* --- the test's side --- */
+struct rig {
+	char dir[64];
+	char path[96];
+	int listener;
+	pid_t pid;
+	struct vfio_device *dev;
+};
+
+static int setup(void **state)
+{
+	struct rig *r = calloc(1, sizeof(*r));
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	strcpy(r->dir, "/tmp/smcdu-client-XXXXXX");
+	if (!mkdtemp(r->dir))
+		return -1;
+	snprintf(r->path, sizeof(r->path), "%s/s", r->dir);
+	memcpy(sa.sun_path, r->path, strlen(r->path) + 1);
+	r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*state = r;
+	return bind(r->listener, (struct sockaddr *)&sa, sizeof(sa)) || listen(r->listener, 1);
+}
+
+static int teardown(void **state)
+{
+	struct rig *r = *state;
+
+	close(r->listener);
+	unlink(r->path);
+	rmdir(r->dir);
+	free(r);
+	return 0;
+}
+
+static int start(struct rig *r, void (*script)(void), unsigned int timeout_ms)
+{
+	struct vu_client_params p = { .path = r->path, .timeout_ms = timeout_ms };
+
+	r->pid = fork();
+	assert_true(r->pid >= 0);
+	if (r->pid == 0) {
+		alarm(20); /* of a test that went wrong nothing stays */
+		sv = accept(r->listener, NULL, NULL);
+		close(r->listener);
+		script();
+		_exit(0);
+	}
+	return vu_client_open(&p, &r->dev);
+}
+
+/* Closes the client; the server must have seen everything it wanted to see. */
+static void finish(struct rig *r)
+{
+	int status;
+
+	r->dev = vfio_device_close(r->dev);
+	assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static const struct vfio_region_desc io_region = { .index = REGION, .size = 48 };
+
+static int fired(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0);
+}
+
+/* --- negotiation --- */
+
+static void s_plain(void)
+{
+	version("{\"capabilities\":{}}");
+	expect_eof();
+}
+
+static void s_no_json(void)
+{
+	version(NULL);
+	expect_eof();
+}
+
+static void s_chain(void)
+{
+	version_chain();
+	expect_eof();
+}
+
+static void test_version(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(start(r, s_plain, 0), 0);
+	assert_false(r->dev->iova_is_va);
+	assert_int_equal(r->dev->ops->check(r->dev), 0);
+	finish(r);
+	assert_int_equal(start(r, s_no_json, 0), 0);
+	assert_false(r->dev->iova_is_va);
+	finish(r);
+	assert_int_equal(start(r, s_chain, 0), 0);
+	assert_true(r->dev->iova_is_va);
+	finish(r);
+}
+
+static void bad_version(uint16_t major, uint16_t minor)
+{
+	struct vu_version v = { major, minor };
+	struct msg m;
+
+	get(&m, VU_VERSION);
+	answer(&m, &v, sizeof(v));
+	expect_eof();
+}
+
+static void s_major(void) { bad_version(1, 0); }
+static void s_minor(void) { bad_version(0, 1); }
+static void s_garbage(void) { version("{\"capabilities\":"); expect_eof(); }
+static void s_not_object(void) { version("[]"); expect_eof(); }
+static void s_caps_not_object(void) { version("{\"capabilities\":7}"); expect_eof(); }
+static void s_xfer_31(void) { version("{\"capabilities\":{\"max_data_xfer_size\":31}}"); expect_eof(); }
+static void s_pages(void) { version("{\"capabilities\":{\"pgsizes\":65536}}"); expect_eof(); }
+static void s_text(void) { version("{\"capabilities\":{\"max_msg_fds\":\"1\"}}"); expect_eof(); }
+
+static void s_unterminated(void)
+{
+	struct msg m;
+
+	get(&m, VU_VERSION);
+	answer(&m, "\0\0\0\0{}", 6);
+	expect_eof();
+}
+
+static void s_inner_nul(void)
+{
+	struct msg m;
+
+	get(&m, VU_VERSION);
+	answer(&m, "\0\0\0\0{}\0{}", 10);
+	expect_eof();
+}
+
+static void s_refuse_version(void)
+{
+	struct msg m;
+
+	get(&m, VU_VERSION);
+	refuse(&m, EINVAL);
+	expect_eof();
+}
+
+static void s_three_bytes(void)
+{
+	struct msg m;
+
+	get(&m, VU_VERSION);
+	answer(&m, "\0\0\0", 3);
+	expect_eof();
+}
+
+static void s_http(void)
+{
+	put_raw("HTTP/1.1 400 Bad Request\r\n\r\n", 28);
+	expect_eof();
+}
+
+static void test_bad_versions(void **state)
+{
+	static void (*const scripts[])(void) = { s_major, s_minor, s_garbage, s_not_object,
+		s_caps_not_object, s_xfer_31, s_pages, s_text, s_unterminated, s_inner_nul,
+		s_refuse_version, s_three_bytes, s_http };
+	struct rig *r = *state;
+
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+		assert_int_equal(start(r, scripts[i], 0), -EPROTO);
+		assert_null(r->dev);
+		finish(r);
+	}
+}
+
+static void s_hang_up(void) {}
+
+static void s_silence(void)
+{
+	expect_eof();
+}
+
+static void test_nobody_there(void **state)
+{
+	struct rig *r = *state;
+	struct vu_client_params p = { .path = "/nonexistent/socket" };
+	char longer[200];
+
+	assert_int_equal(vu_client_open(&p, &r->dev), -ENOENT);
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = 0;
+	p.path = longer;
+	assert_int_equal(vu_client_open(&p, &r->dev), -ENAMETOOLONG);
+	assert_int_equal(start(r, s_hang_up, 0), -ENODEV);
+	finish(r);
+	assert_int_equal(start(r, s_silence, 50), -ETIMEDOUT);
+	finish(r);
+	close(r->listener);
+	p.path = r->path;
+	assert_int_equal(vu_client_open(&p, &r->dev), -ECONNREFUSED);
+	r->listener = -1;
+}
+
+/* --- information --- */
+
+static void s_info(void)
+{
+	static const uint32_t type[] = { 0, 0x80001014, 2 };
+	struct vu_device_info di = { sizeof(di), 3, 10, 5 };
+	union {
+		struct vu_region_info ri;
+		uint8_t b[6000];
+	} u;
+	struct msg m;
+	uint32_t room;
+	const uint16_t hdr[] = { VFIO_REGION_INFO_CAP_TYPE, 1 };
+
+	version("{\"capabilities\":{}}");
+	get(&m, VU_DEVICE_GET_INFO);
+	memcpy(&room, m.p, 4);
+	must(m.h.size == 32 && room >= 64);
+	answer(&m, &di, sizeof(di));
+	/* asked for a region with a chain that does not fit at first */
+	for (int i = 0; i < 2; i++) {
+		get(&m, VU_DEVICE_GET_REGION_INFO);
+		must(m.h.size == 48);
+		memcpy(&room, m.p, 4);
+		must(room >= 32);
+		memset(&u, 0, sizeof(u));
+		u.ri = (struct vu_region_info){ 6000, 3 | VFIO_REGION_INFO_FLAG_CAPS, 9, 0, 48, 0 };
+		if (i) {
+			must(room >= 6000);
+			u.ri.cap_offset = 5984;
+			memcpy(u.b + 5984, hdr, 4);
+			memcpy(u.b + 5988, type, 12);
+		}
+		answer(&m, &u, i ? 6000 : 32);
+	}
+	get(&m, VU_DEVICE_GET_REGION_INFO);
+	refuse(&m, EINVAL);
+	/* a chain pointing outside ends the connection */
+	get(&m, VU_DEVICE_GET_REGION_INFO);
+	u.ri = (struct vu_region_info){ 32, 3 | VFIO_REGION_INFO_FLAG_CAPS, 9, 64, 48, 0 };
+	answer(&m, &u, 32);
+	expect_eof();
+}
+
+static void test_info(void **state)
+{
+	struct rig *r = *state;
+	struct vfio_region_desc d;
+	struct vfio_dev_info info;
+
+	assert_int_equal(start(r, s_info, 0), 0);
+	assert_int_equal(r->dev->ops->get_info(r->dev, &info), 0);
+	assert_int_equal(info.num_regions, 10);
+	assert_false(info.has_zpci); /* a server that knows nothing of capabilities */
+	assert_int_equal(r->dev->ops->get_region(r->dev, 9, &d), 0);
+	assert_true(d.has_type);
+	assert_int_equal(d.type, 0x80001014);
+	assert_int_equal(d.subtype, 2);
+	assert_int_equal(r->dev->ops->get_region(r->dev, 99, &d), -EINVAL);
+	assert_int_equal(r->dev->ops->get_region(r->dev, 9, &d), -EPROTO);
+	assert_int_equal(r->dev->ops->get_region(r->dev, 9, &d), -ENODEV);
+	finish(r);
+}
+
+/* --- DMA, interrupt, reset: the exact messages --- */
+
+static void s_control(void)
+{
+	static const uint32_t on[] = { 20, 0x24, 1, 0, 1 }, off[] = { 20, 0x21, 1, 0, 0 };
+	struct vu_dma_unmap un;
+	struct vu_dma_map map;
+	struct msg m;
+
+	version_chain();
+	for (int i = 0; i < 2; i++) {
+		get(&m, VU_DMA_MAP);
+		memcpy(&map, m.p, sizeof(map));
+		must(m.h.size == 48 && m.nfds == 1 && map.argsz == 32 && map.flags == 3);
+		must(map.offset == 8192 && map.addr == 0x10000u + 0x10000u * (unsigned int)i);
+		must(map.size == 4096 && fd_check_sealed(m.fds[0], 12288) == 0);
+		close(m.fds[0]);
+		answer(&m, NULL, 0);
+	}
+	get(&m, VU_DMA_UNMAP);
+	memcpy(&un, m.p, sizeof(un));
+	must(m.h.size == 40 && un.argsz == 24 && !un.flags && un.addr == 0x10000 && un.size == 4096);
+	answer(&m, &un, sizeof(un));
+	get(&m, VU_DMA_MAP);
+	close(m.fds[0]);
+	refuse(&m, EEXIST);
+	get(&m, VU_DEVICE_SET_IRQS);
+	must(m.h.size == 36 && m.nfds == 1 && !memcmp(m.p, on, 20));
+	close(m.fds[0]);
+	answer(&m, NULL, 0);
+	get(&m, VU_DEVICE_SET_IRQS);
+	must(m.h.size == 36 && m.nfds == 0 && !memcmp(m.p, off, 20));
+	answer(&m, NULL, 0);
+	get(&m, VU_DEVICE_RESET);
+	must(m.h.size == 16);
+	refuse(&m, ENOTSUP);
+	expect_eof();
+}
+
+static void test_control(void **state)
+{
+	struct rig *r = *state;
+	int fd FD_CLEANUP = fd_memfd("t", 12288);
+	const struct vfio_device_ops *o;
+	uint64_t iova;
+
+	assert_int_equal(start(r, s_control, 0), 0);
+	o = r->dev->ops;
+	assert_int_equal(o->dma_map(r->dev, (void *)0x10000, 4096, fd, 8192, &iova), 0);
+	assert_int_equal(iova, 0x10000);
+	assert_int_equal(o->dma_map(r->dev, (void *)0x20000, 4096, fd, 8192, &iova), 0);
+	/* the server takes two */
+	assert_int_equal(o->dma_map(r->dev, (void *)0x30000, 4096, fd, 8192, &iova), -ENOSPC);
+	assert_int_equal(o->dma_unmap(r->dev, 0x10000, 4096), 0);
+	assert_int_equal(o->dma_map(r->dev, (void *)0x20000, 4096, fd, 8192, &iova), -EEXIST);
+	assert_int_equal(o->set_msi(r->dev, fd), 0);
+	assert_int_equal(o->set_msi(r->dev, -1), 0);
+	assert_int_equal(o->reset(r->dev), -EOPNOTSUPP);
+	finish(r);
+}
+
+/* --- region access --- */
+
+static void s_regions(void)
+{
+	struct vu_region_access ra;
+	uint8_t reply[24];
+	struct msg m;
+
+	version_chain();
+	get(&m, VU_REGION_READ);
+	memcpy(&ra, m.p, sizeof(ra));
+	must(m.h.size == 32 && ra.offset == 4 && ra.region == 9 && ra.count == 8);
+	ra.count = 5; /* short */
+	memcpy(reply, &ra, sizeof(ra));
+	memcpy(reply + 16, "abcdefgh", 8);
+	/* byte by byte, with a command of our own in between */
+	put(77, VU_DMA_READ, VU_F_TYPE_CMD, 0, reply, 16);
+	put(78, VU_DMA_WRITE, VU_F_TYPE_CMD | VU_F_NO_REPLY, 0, reply, 16);
+	for (size_t i = 0; i < 37; i++) {
+		struct vu_hdr h = { m.h.id, VU_REGION_READ, 37, VU_F_TYPE_REPLY, 0 };
+
+		put_raw(i < 16 ? (const uint8_t *)&h + i : reply + i - 16, 1);
+	}
+	get_bytes(&m.h, sizeof(m.h), &m);
+	must(m.h.id == 77 && m.h.command == VU_DMA_READ && m.h.size == 16);
+	must(m.h.flags == (VU_F_TYPE_REPLY | VU_F_ERROR) && m.h.error == ENOTSUP);
+	get(&m, VU_REGION_WRITE);
+	must(m.h.size == 16 + 16 + 3 && !memcmp(m.p + 16, "xyz", 3) && m.h.flags == 0);
+	write_done(&m, 2);
+	get(&m, VU_REGION_WRITE);
+	refuse(&m, EIO);
+	get(&m, VU_REGION_READ);
+	refuse(&m, 0); /* an error without a number */
+	get(&m, VU_REGION_READ);
+	refuse(&m, ETIMEDOUT); /* the server's, not ours */
+	get(&m, VU_REGION_READ);
+	refuse(&m, ENODEV);
+	expect_eof();
+}
+
+static void test_regions(void **state)
+{
+	struct rig *r = *state;
+	const struct vfio_device_ops *o;
+	char buf[9] = { 0 };
+
+	assert_int_equal(start(r, s_regions, 0), 0);
+	o = r->dev->ops;
+	assert_int_equal(o->region_read(r->dev, &io_region, 4, buf, 8), 5);
+	assert_string_equal(buf, "abcde");
+	assert_int_equal(o->region_write(r->dev, &io_region, 0, "xyz", 3), 2);
+	assert_int_equal(o->region_write(r->dev, &io_region, 0, "xyz", 3), -EIO);
+	assert_int_equal(o->region_read(r->dev, &io_region, 0, buf, 8), -EIO);
+	assert_int_equal(o->region_read(r->dev, &io_region, 0, buf, 8), -EIO);
+	assert_int_equal(o->check(r->dev), 0);
+	assert_int_equal(o->region_read(r->dev, &io_region, 0, buf, 8), -ENODEV);
+	assert_int_equal(o->check(r->dev), -ENODEV);
+	finish(r);
+}
+
+enum { BATCH = 64 };
+
+static void fill(struct vfio_region_wr *wr, uint8_t (*q)[32])
+{
+	for (size_t i = 0; i < BATCH; i++) {
+		memset(q[i], (int)i, 32);
+		wr[i] = (struct vfio_region_wr){ 16, q[i], 32 };
+	}
+}
+
+static void take_batch(struct msg *m, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		get(&m[i], VU_REGION_WRITE);
+		must(m[i].p[16] == i && m[i].h.size == 64);
+		must(m[i].h.flags == (i ? VU_F_CHAIN : 0));
+	}
+}
+
+static struct msg batch[BATCH];
+
+/* The whole batch is there before anything was answered; the 21st fails. */
+static void s_chained(void)
+{
+	version_chain();
+	take_batch(batch, BATCH);
+	for (unsigned int i = 0; i < BATCH; i++)
+		write_done(&batch[i], 32);
+	take_batch(batch, BATCH);
+	for (unsigned int i = 0; i < BATCH; i++) {
+		if (i < 20)
+			write_done(&batch[i], 32);
+		else
+			refuse(&batch[i], i == 20 ? EIO : ECANCELED);
+	}
+	expect_eof();
+}
+
+static void test_chain(void **state)
+{
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	uint8_t q[BATCH][32];
+	size_t done = 0;
+
+	fill(wr, q);
+	assert_int_equal(start(r, s_chained, 0), 0);
+	assert_int_equal(r->dev->ops->region_write_batch(r->dev, &io_region, wr, BATCH, &done), 0);
+	assert_int_equal(done, BATCH);
+	assert_int_equal(
+		r->dev->ops->region_write_batch(r->dev, &io_region, wr, BATCH, &done), -EIO);
+	assert_int_equal(done, 20);
+	assert_int_equal(r->dev->ops->check(r->dev), 0);
+	finish(r);
+}
+
+/* Without the extension the next write leaves only after the answer to the one before. */
+static void s_unchained(void)
+{
+	struct msg m;
+
+	version("{\"capabilities\":{}}");
+	for (unsigned int i = 0; i < 3; i++) {
+		get(&m, VU_REGION_WRITE);
+		must(m.h.flags == 0 && m.p[16] == i && !fired(sv));
+		if (i < 2)
+			write_done(&m, 32);
+		else
+			refuse(&m, EIO);
+	}
+	expect_eof();
+}
+
+static void test_unchained(void **state)
+{
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	uint8_t q[BATCH][32];
+	size_t done = 0;
+
+	fill(wr, q);
+	assert_int_equal(start(r, s_unchained, 0), 0);
+	assert_int_equal(
+		r->dev->ops->region_write_batch(r->dev, &io_region, wr, BATCH, &done), -EIO);
+	assert_int_equal(done, 2);
+	finish(r);
+}
+
+/* Large writes: more than the socket takes at once, and more than one group. */
+static void s_large(void)
+{
+	struct msg *m = malloc(sizeof(*m));
+
+	version_chain();
+	for (unsigned int i = 0; i < BATCH; i++) {
+		get(m, VU_REGION_WRITE);
+		must(m->h.size == 32 + 4096 && m->p[16] == i && m->p[4111] == i);
+		write_done(m, 4096);
+	}
+	expect_eof();
+}
+
+static void test_large_batch(void **state)
+{
+	static uint8_t data[BATCH][4096];
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	size_t done = 0;
+
+	for (size_t i = 0; i < BATCH; i++) {
+		memset(data[i], (int)i, 4096);
+		wr[i] = (struct vfio_region_wr){ 0, data[i], 4096 };
+	}
+	assert_int_equal(start(r, s_large, 0), 0);
+	assert_int_equal(r->dev->ops->region_write_batch(r->dev, &io_region, wr, BATCH, &done), 0);
+	assert_int_equal(done, BATCH);
+	finish(r);
+}
+
+/* --- a server that breaks the rules; each answers the second of two chained writes --- */
+
+static struct vu_hdr reply_hdr(const struct msg *m, uint32_t len)
+{
+	return (struct vu_hdr){ m->h.id, m->h.command, 16 + len, VU_F_TYPE_REPLY, 0 };
+}
+
+static void wrong_reply(const struct vu_hdr *h, uint32_t count, size_t len)
+{
+	struct vu_region_access ra = { 16, 9, count };
+	uint8_t b[32];
+
+	memcpy(b, h, 16);
+	memcpy(b + 16, &ra, 16);
+	put_raw(b, len);
+	expect_eof();
+}
+
+static struct vu_hdr begin_wrong(uint32_t len)
+{
+	version_chain();
+	take_batch(batch, 2);
+	write_done(&batch[0], 32);
+	return reply_hdr(&batch[1], len);
+}
+
+static void w_id(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	h.id++;
+	wrong_reply(&h, 32, 32);
+}
+
+static void w_command(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	h.command = VU_REGION_READ;
+	wrong_reply(&h, 32, 32);
+}
+
+static void w_type(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	h.flags = 2;
+	wrong_reply(&h, 32, 32);
+}
+
+static void w_tiny(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	h.size = 15;
+	wrong_reply(&h, 32, 32);
+}
+
+static void w_huge(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	h.size = 65537;
+	wrong_reply(&h, 32, 32);
+}
+
+static void w_short_payload(void)
+{
+	struct vu_hdr h = begin_wrong(15);
+
+	wrong_reply(&h, 32, 31);
+}
+
+static void w_count(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	wrong_reply(&h, 33, 32);
+}
+
+static void w_surplus(void)
+{
+	begin_wrong(16);
+	write_done(&batch[1], 32);
+	write_done(&batch[1], 32);
+	expect_eof();
+}
+
+static void test_violations(void **state)
+{
+	static void (*const scripts[])(void) = { w_id, w_command, w_type, w_tiny, w_huge,
+		w_short_payload, w_count };
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	uint8_t q[BATCH][32];
+	size_t done;
+
+	fill(wr, q);
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+		done = 9;
+		assert_int_equal(start(r, scripts[i], 0), 0);
+		assert_int_equal(
+			r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done), -EPROTO);
+		assert_int_equal(done, 1);
+		assert_int_equal(fired(r->dev->ops->liveness_fd(r->dev)), 1);
+		assert_int_equal(r->dev->ops->reset(r->dev), -ENODEV);
+		finish(r);
+	}
+}
+
+/* A second answer to the same command surfaces at the next occasion. */
+static void test_surplus_reply(void **state)
+{
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	uint8_t q[BATCH][32];
+	struct pollfd p;
+	size_t done;
+
+	fill(wr, q);
+	assert_int_equal(start(r, w_surplus, 0), 0);
+	p = (struct pollfd){ .fd = r->dev->ops->liveness_fd(r->dev), .events = POLLIN };
+	if (r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done) == 0) {
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		assert_int_equal(r->dev->ops->check(r->dev), -ENODEV);
+	}
+	assert_int_equal(r->dev->ops->check(r->dev), -ENODEV);
+	finish(r);
+}
+
+/* Running a write behind a failed one breaks what chaining promises. */
+static void s_executes_cancelled(void)
+{
+	version_chain();
+	take_batch(batch, 2);
+	refuse(&batch[0], EIO);
+	write_done(&batch[1], 32);
+	expect_eof();
+}
+
+static void s_dies_in_reply(void)
+{
+	struct vu_hdr h = begin_wrong(16);
+
+	put_raw(&h, 16);
+}
+
+static void s_never_answers(void)
+{
+	begin_wrong(16);
+	expect_eof();
+}
+
+/* Bytes keep coming, an answer does not. */
+static void s_trickles(void)
+{
+	const uint8_t zero = 0;
+	struct vu_hdr h = begin_wrong(4096);
+
+	put_raw(&h, 16);
+	while (fd_send(sv, &zero, 1, NULL, 0, 0) == 1)
+		usleep(2000);
+}
+
+static void test_ends(void **state)
+{
+	static const struct {
+		void (*script)(void);
+		int ret;
+		size_t done;
+	} t[] = {
+		{ s_executes_cancelled, -EPROTO, 0 },
+		{ s_dies_in_reply, -ENODEV, 1 },
+		{ s_never_answers, -ETIMEDOUT, 1 },
+		{ s_trickles, -ETIMEDOUT, 1 },
+	};
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	uint8_t q[BATCH][32];
+	size_t done;
+
+	fill(wr, q);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		assert_int_equal(start(r, t[i].script, 200), 0);
+		assert_int_equal(r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done),
+			t[i].ret);
+		assert_int_equal(done, t[i].done);
+		assert_int_equal(r->dev->ops->check(r->dev), -ENODEV);
+		assert_int_equal(r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done),
+			-ENODEV);
+		assert_int_equal(done, 0);
+		finish(r);
+	}
+}
+
+/* Between commands: end of file is noticed, a question of the server is answered. */
+static void s_asks_then_dies(void)
+{
+	struct msg m = { .nfds = 0 };
+
+	version_chain();
+	put(5, VU_DMA_READ, VU_F_TYPE_CMD, 0, "0123456789abcdef", 16);
+	get_bytes(&m.h, sizeof(m.h), &m);
+	must(m.h.id == 5 && m.h.error == ENOTSUP);
+}
+
+static void test_idle(void **state)
+{
+	struct rig *r = *state;
+	struct pollfd p = { .events = POLLIN };
+	unsigned int wakeups = 0;
+
+	assert_int_equal(start(r, s_asks_then_dies, 0), 0);
+	p.fd = r->dev->ops->liveness_fd(r->dev);
+	do {
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		wakeups++;
+	} while (r->dev->ops->check(r->dev) == 0 && wakeups < 10);
+	assert_in_range(wakeups, 1, 3);
+	assert_int_equal(r->dev->ops->check(r->dev), -ENODEV);
+	finish(r);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_version),
+		T(test_bad_versions),
+		T(test_nobody_there),
+		T(test_info),
+		T(test_control),
+		T(test_regions),
+		T(test_chain),
+		T(test_unchained),
+		T(test_large_batch),
+		T(test_violations),
+		T(test_surplus_reply),
+		T(test_ends),
+		T(test_idle),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
