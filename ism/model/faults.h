@@ -20,7 +20,7 @@ struct faults {
 	uint32_t fail_commands; /* the next N commands are not executed and answer @fail_ret */
 	uint16_t fail_ret;
 	uint32_t drop_events; /* the next N events to this function are lost */
-	uint32_t slow_ms;     /* every message is answered this much later */
+	uint32_t slow_ms;     /* every access is answered this much later */
 	bool error;	      /* error state */
 	bool unplugged;
 };
