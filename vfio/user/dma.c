@@ -7,21 +7,15 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <uthash.h>
-
-struct dma_key {
-	uint64_t dev;
-	uint64_t ino;
-};
 
 struct dma_file {
-	struct dma_key key;
+	dev_t dev;
+	ino_t ino;
 	void *base;
 	uint64_t size;
 	bool writable;
-	bool hashed; /* not yet replaced by a newer mapping of the same file */
+	bool listed; /* not yet replaced by a newer mapping of the same file */
 	uint32_t refs;
-	UT_hash_handle hh;
 };
 
 struct dma_map {
@@ -45,24 +39,34 @@ static int map_cmp(const void *pa, const void *pb)
 static struct dma_map *map_in(const struct dma_table *t, uint64_t first, uint64_t last)
 {
 	const struct dma_map key = { .first = first, .last = last };
-	void *node = tfind(&key, &t->tree, map_cmp);
+	void *node = tfind(&key, &t->maps, map_cmp);
 
 	return node ? *(struct dma_map **)node : NULL;
 }
 
-static void file_unhash(struct dma_table *t, struct dma_file *f)
+static int file_cmp(const void *pa, const void *pb)
 {
-	if (!f->hashed)
-		return;
-	HASH_DEL(t->files, f);
-	f->hashed = false;
+	const struct dma_file *a = pa, *b = pb;
+
+	if (a->dev != b->dev)
+		return a->dev < b->dev ? -1 : 1;
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return 0;
+}
+
+static void file_unlist(struct dma_table *t, struct dma_file *f)
+{
+	if (f->listed)
+		tdelete(f, &t->files, file_cmp);
+	f->listed = false;
 }
 
 static void file_put(struct dma_table *t, struct dma_file *f)
 {
 	if (!f || --f->refs)
 		return;
-	file_unhash(t, f);
+	file_unlist(t, f);
 	munmap(f->base, f->size);
 	t->space -= f->size;
 	t->n_files--;
@@ -85,9 +89,11 @@ static int file_check(const struct dma_table *t, const struct vu_dma_map *req, i
 	return 0;
 }
 
-static int file_map(struct dma_table *t, const struct dma_key *key, uint64_t size, bool write,
-	int fd, struct dma_file **ret)
+/* Maps the whole of @fd. */
+static int file_map(struct dma_table *t, const struct stat *st, bool write, int fd,
+	struct dma_file **ret)
 {
+	uint64_t size = (uint64_t)st->st_size;
 	struct dma_file *f;
 
 	if (t->n_files >= DMA_MAX_FILES || size > DMA_MAX_SPACE - t->space)
@@ -102,22 +108,25 @@ static int file_map(struct dma_table *t, const struct dma_key *key, uint64_t siz
 		free(f);
 		return r;
 	}
-	f->key = *key;
+	f->dev = st->st_dev;
+	f->ino = st->st_ino;
 	f->size = size;
 	f->writable = write;
+	f->refs = 1;
 	t->space += size;
 	t->n_files++;
 	*ret = f;
 	return 0;
 }
 
+/* The mapping of @fd that serves @req, with a reference for the caller. */
 static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 	struct dma_file **ret)
 {
 	bool write = req->flags & VU_DMA_F_WRITE;
-	struct dma_file *old, *f = NULL;
-	struct dma_key key;
+	struct dma_file key = { 0 }, *f = NULL;
 	struct stat st;
+	void *node;
 	int r;
 
 	r = file_check(t, req, fd, &st);
@@ -128,21 +137,22 @@ static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 		return -EACCES;
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
-	HASH_FIND(hh, t->files, &key, sizeof(key), old);
-	if (old && req->offset + req->size <= old->size && (old->writable || !write)) {
-		old->refs++;
-		*ret = old;
-		return 0;
+	node = tfind(&key, &t->files, file_cmp);
+	if (node) {
+		f = *(struct dma_file **)node;
+		if (req->offset + req->size <= f->size && (f->writable || !write)) {
+			f->refs++;
+			*ret = f;
+			return 0;
+		}
 	}
-	r = file_map(t, &key, (uint64_t)st.st_size, write, fd, &f);
+	r = file_map(t, &st, write, fd, ret);
 	if (r)
 		return r;
-	if (old)
-		file_unhash(t, old);
-	HASH_ADD(hh, t->files, key, sizeof(f->key), f);
-	f->hashed = true;
-	f->refs = 1;
-	*ret = f;
+	if (f)
+		file_unlist(t, f);
+	/* Without memory for the list it serves this one map. */
+	(*ret)->listed = tsearch(*ret, &t->files, file_cmp) != NULL;
 	return 0;
 }
 
@@ -187,7 +197,7 @@ int dma_add(struct dma_table *t, const struct vu_dma_map *req, int fd)
 	m->flags = req->flags;
 	if (fd >= 0)
 		r = file_get(t, req, fd, &m->file);
-	if (!r && !tsearch(m, &t->tree, map_cmp))
+	if (!r && !tsearch(m, &t->maps, map_cmp))
 		r = -ENOMEM;
 	if (r) {
 		file_put(t, m->file);
@@ -217,7 +227,7 @@ void dma_remove(struct dma_table *t, uint64_t first, uint64_t last)
 	struct dma_map *m;
 
 	while ((m = map_in(t, first, last))) {
-		tdelete(m, &t->tree, map_cmp);
+		tdelete(m, &t->maps, map_cmp);
 		t->n_maps--;
 		file_put(t, m->file);
 		free(m);

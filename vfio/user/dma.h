@@ -27,11 +27,9 @@
 #define DMA_MAX_FILES 4096u			/* a DMB and a send buffer per channel, and some */
 #define DMA_MAX_SPACE (UINT64_C(4) << 40)	/* bytes of address space */
 
-struct dma_file;
-
 struct dma_table {
-	void *tree;		/* of struct dma_map, by tsearch(3) */
-	struct dma_file *files; /* by device and inode; the newest mapping of each */
+	void *maps;		/* of struct dma_map, by tsearch(3) */
+	void *files;		/* of struct dma_file, the newest mapping of each file, likewise */
 	uint64_t space;
 	uint32_t n_files;
 	uint32_t n_maps;
