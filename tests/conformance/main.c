@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "suite.h"
+#include "vfio/base/log.h"
+#include "vfio/user/client.h"
+
+int provider_vfio_user(struct provider *p, const char *socket)
+{
+	const struct vu_client_params params = { .path = socket };
+
+	return vu_client_open(&params, &p->dev);
+}
+
+static int open_provider(struct provider *p, const char *spec)
+{
+	if (!strcmp(spec, "double"))
+		return provider_double(p, VFIO_DEV_REGION_FIXED);
+	if (!strncmp(spec, "double:", 7))
+		return provider_double(p, (unsigned int)strtoul(spec + 7, NULL, 10));
+	if (!strncmp(spec, "vfio-user:", 10))
+		return provider_vfio_user(p, spec + 10);
+	return -EINVAL;
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: smcd-conformance --provider PROVIDER\n"
+	      "Checks a server of the zPCI I/O region against the rules of the region.\n\n"
+	      "  --provider double[:INDEX]    the built-in double, region number INDEX\n"
+	      "  --provider vfio-user:SOCKET  a function served on a vfio-user socket\n",
+		out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "provider", required_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct provider p = { 0 };
+	const char *spec = NULL;
+	int opt, r;
+
+	log_init("smcd-conformance", LOG_LEVEL_INFO);
+	while ((opt = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
+		if (opt != 'p') {
+			usage(opt == 'h' ? stdout : stderr);
+			return opt == 'h' ? 0 : 2;
+		}
+		spec = optarg;
+	}
+	if (!spec || optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	r = open_provider(&p, spec);
+	if (r == 0) {
+		r = suite_run(&p);
+		vfio_device_close(p.dev);
+	}
+	if (r < 0)
+		printf("Bail out! %s: %s\n", spec, strerror(-r));
+	return r != 0;
+}
