@@ -317,17 +317,17 @@ static const struct sys_ops double_sys = {
 	.pwrite = double_pwrite,
 };
 
-int provider_double(struct provider *p, unsigned int index)
+int provider_double(struct provider *p, unsigned int index, unsigned int max)
 {
 	static const uint8_t id[] = { 0x14, 0x10, 0xed, 0x04 };
 
-	if (index < VFIO_DEV_REGION_FIXED || index > 64)
+	if (index < VFIO_DEV_REGION_FIXED || index > 64 || max < 64 || max > PAGE)
 		return -EINVAL;
 	if (pipe2(d.probe, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	d.index = index;
 	memcpy(d.config, id, sizeof(id));
-	region_exec_init(&d.exec, &exec_ops, NULL, PAGE);
+	region_exec_init(&d.exec, &exec_ops, NULL, (uint16_t)max);
 	p->process_memory = true;
 	return vfio_kernel_attach(&double_sys, 0, 1, &p->dev);
 }

@@ -18,10 +18,10 @@ int provider_vfio_user(struct provider *p, const char *socket)
 
 static int open_provider(struct provider *p, const char *spec)
 {
-	if (!strcmp(spec, "double"))
-		return provider_double(p, VFIO_DEV_REGION_FIXED);
-	if (!strncmp(spec, "double:", 7))
-		return provider_double(p, (unsigned int)strtoul(spec + 7, NULL, 10));
+	unsigned int index = VFIO_DEV_REGION_FIXED, max = 4096;
+
+	if (!strcmp(spec, "double") || sscanf(spec, "double:%u:%u", &index, &max) == 2)
+		return provider_double(p, index, max);
 	if (!strncmp(spec, "vfio-user:", 10))
 		return provider_vfio_user(p, spec + 10);
 	return -EINVAL;
@@ -31,8 +31,9 @@ static void usage(FILE *out)
 {
 	fputs("usage: smcd-conformance --provider PROVIDER\n"
 	      "Checks a server of the zPCI I/O region against the rules of the region.\n\n"
-	      "  --provider double[:INDEX]    the built-in double, region number INDEX\n"
-	      "  --provider vfio-user:SOCKET  a function served on a vfio-user socket\n",
+	      "  --provider double[:INDEX:MAX]  the built-in double: number of the region (9),\n"
+	      "                                 longest store (4096)\n"
+	      "  --provider vfio-user:SOCKET    a function served on a vfio-user socket\n",
 		out);
 }
 

@@ -18,8 +18,8 @@ struct provider {
 	bool process_memory;
 };
 
-/* The in-process double; its region is number @index (>= 9). 0 or -errno. */
-int provider_double(struct provider *p, unsigned int index);
+/* The in-process double: its region is number @index (>= 9), its longest store @max. 0 or -errno. */
+int provider_double(struct provider *p, unsigned int index, unsigned int max);
 
 /* A function served on a vfio-user socket. 0 or -errno. */
 int provider_vfio_user(struct provider *p, const char *socket);

@@ -340,6 +340,16 @@ static void end(struct suite *s)
 	fd_closep(&s->fd);
 }
 
+static const char *skip_reason(const struct suite *s, const struct provider *p,
+	const struct row *row)
+{
+	if ((row->where == RO || row->where == NONE) && !p->process_memory)
+		return "memory is file-backed and mapped as a whole";
+	if (row->effect == STORED && row->len > s->max && row->len != LEN_MAX)
+		return "longer than the longest store";
+	return NULL;
+}
+
 int suite_run(struct provider *p)
 {
 	struct suite *s = calloc(1, sizeof(*s));
@@ -354,11 +364,11 @@ int suite_run(struct provider *p)
 		s->max);
 	for (unsigned int i = 0; r == 0 && i < num_rows; i++) {
 		const struct row *row = &rows[i];
+		const char *skip = skip_reason(s, p, row);
 		bool ok;
 
-		if ((row->where == RO || row->where == NONE) && !p->process_memory) {
-			printf("ok %u - %s # SKIP memory is file-backed and mapped as a whole\n", i + 1,
-				row->name);
+		if (skip) {
+			printf("ok %u - %s # SKIP %s\n", i + 1, row->name, skip);
 			continue;
 		}
 		s->why[0] = 0;

@@ -219,14 +219,19 @@ int wire_flush(struct wire *w, wire_reply_fn *fn, void *ctx)
 	const uint64_t spin = (uint64_t)w->spin_us * 1000;
 	uint64_t start = clock_ns(); /* when the reply we wait for became the next one */
 
-	while (w->nreplies < w->ncmds || w->tx_off < w->tx_len) {
+	for (;;) {
 		unsigned int before = w->nreplies;
 		int sent = push(w);
-		int got = sent < 0 ? 0 : pull(w, fn, ctx);
-		int r = 0;
+		int got, r = 0;
 
-		if (sent < 0 || got < 0)
-			return wire_kill(w, sent < 0 ? sent : got);
+		if (sent < 0)
+			return wire_kill(w, sent);
+		/* Before reading on: an end of file behind the last reply is not this exchange's. */
+		if (w->nreplies == w->ncmds && w->tx_off == w->tx_len)
+			return 0;
+		got = pull(w, fn, ctx);
+		if (got < 0)
+			return wire_kill(w, got);
 		if (w->nreplies > before) {
 			start = clock_ns();
 			continue;
@@ -239,7 +244,6 @@ int wire_flush(struct wire *w, wire_reply_fn *fn, void *ctx)
 		if (r < 0)
 			return wire_kill(w, r);
 	}
-	return 0;
 }
 
 static int no_reply_expected(void *ctx, const struct wire_reply *reply)

@@ -477,7 +477,7 @@ static void s_regions(void)
 	for (size_t i = 0; i < 37; i++) {
 		struct vu_hdr h = { m.h.id, VU_REGION_READ, 37, VU_F_TYPE_REPLY, 0 };
 
-		put_raw(i < 16 ? (const uint8_t *)&h + i : reply + i - 16, 1);
+		put_raw(i < 16 ? (const uint8_t *)&h + i : &reply[i - 16], 1);
 	}
 	get_bytes(&m.h, sizeof(m.h), &m);
 	must(m.h.id == 77 && m.h.command == VU_DMA_READ && m.h.size == 16);

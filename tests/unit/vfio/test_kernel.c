@@ -56,7 +56,7 @@ static int k_close(int fd)
 }
 
 struct chain {
-	uint8_t b[4096];
+	uint8_t b[4096] __attribute__((aligned(8)));
 	size_t len;
 	uint32_t first;
 	uint32_t *link; /* where the next offset goes */
@@ -64,8 +64,8 @@ struct chain {
 
 static uint8_t *chain_add(struct chain *c, uint16_t id, uint16_t version, size_t size)
 {
-	uint8_t *p = c->b + c->len;
-	uint32_t at = (uint32_t)c->len;
+	uint32_t at = (uint32_t)(c->len + 7) & ~7u;
+	uint8_t *p = c->b + at;
 
 	memset(p, 0, size);
 	memcpy(p, &id, 2);
@@ -75,7 +75,7 @@ static uint8_t *chain_add(struct chain *c, uint16_t id, uint16_t version, size_t
 	else
 		c->first = at;
 	c->link = (uint32_t *)(void *)(p + 4);
-	c->len += size;
+	c->len = at + size;
 	return p;
 }
 
