@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include "ism/cmd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vfio/base/log.h"
+
+#define HDR_LEN	  sizeof(struct ism_req_hdr)
+#define REPLY_MAX sizeof(struct ism_resp_query_info)
+
+int ism_port_error(struct ism_port *p, int err)
+{
+	if (err == -ENODEV || err == -ETIMEDOUT) {
+		if (!p->gone)
+			log_err("%s: the function is gone (%s)", p->name, strerror(-err));
+		p->gone = true;
+		return -ENODEV;
+	}
+	return err == 0 || err == -EPERM ? err : -EIO;
+}
+
+/* The body first, then the header that starts the command; one store each. */
+static int submit(struct ism_port *p, const uint8_t *req, size_t len)
+{
+	const struct zpci_store v[2] = {
+		{ .pcias = ISM_PCIAS_CMD, .offset = HDR_LEN, .data = req + HDR_LEN,
+			.len = (uint16_t)(len - HDR_LEN) },
+		{ .pcias = ISM_PCIAS_CMD, .offset = 0, .data = req, .len = HDR_LEN },
+	};
+	size_t first = len > HDR_LEN ? 0 : 1;
+	size_t done;
+
+	return zpci_store_blocks(p->z, v + first, 2 - first, &done);
+}
+
+/* 0, the device's return code, or < 0. A reply of another size than promised is no answer. */
+static int fetch(struct ism_port *p, void *resp, size_t resp_len)
+{
+	union {
+		struct ism_resp_hdr hdr;
+		uint8_t bytes[REPLY_MAX];
+	} reply = { .hdr.ret = be16_of(ISM_RET_NO_ANSWER) };
+	size_t len;
+	int r;
+
+	r = zpci_load(p->z, ISM_PCIAS_CMD, 0, reply.bytes, HDR_LEN);
+	if (r < 0)
+		return r;
+	if (be16_get(reply.hdr.ret) == ISM_RET_NO_ANSWER)
+		return -EIO;
+	if (be16_get(reply.hdr.ret))
+		return be16_get(reply.hdr.ret);
+	len = be16_get(reply.hdr.len);
+	if (len < resp_len || len > REPLY_MAX || len % 8) {
+		log_warn("%s: the function answered with %zu bytes where %zu are due; its firmware "
+			 "does not follow the protocol",
+			p->name, len, resp_len);
+		return -EIO;
+	}
+	for (size_t at = HDR_LEN; at < resp_len; at += 8) {
+		r = zpci_load(p->z, ISM_PCIAS_CMD, at, reply.bytes + at, 8);
+		if (r < 0)
+			return r;
+	}
+	memcpy(resp, reply.bytes, resp_len);
+	return 0;
+}
+
+int ism_execute(struct ism_port *p, const void *req, size_t req_len, void *resp, size_t resp_len)
+{
+	int r;
+
+	if (p->gone) {
+		p->last_ret = ISM_RET_NO_ANSWER;
+		return -ENODEV;
+	}
+	p->counters.commands++;
+	r = submit(p, req, req_len);
+	if (r == 0)
+		r = fetch(p, resp, resp_len);
+	if (r < 0) {
+		p->last_ret = ISM_RET_NO_ANSWER;
+		p->counters.command_errors++;
+		return ism_port_error(p, r);
+	}
+	if (r == 0)
+		p->answered++;
+	else
+		p->last_ret = (uint16_t)r;
+	return r;
+}
+
+static struct ism_req_hdr header(enum ism_cmd cmd, size_t len)
+{
+	return (struct ism_req_hdr){
+		.cmd = be32_of(cmd),
+		.len = be16_of((uint16_t)len),
+	};
+}
+
+/* A refusal is an error for every command but QUERY_RGID. */
+static int settle(struct ism_port *p, const struct ism_req_hdr *hdr, int r)
+{
+	if (r <= 0)
+		return r;
+	p->counters.command_errors++;
+	log_debug("%s: command 0x%02x refused with ret 0x%04x", p->name, be32_get(hdr->cmd),
+		(unsigned int)r);
+	return -EIO;
+}
+
+/* A command that is answered by a bare header; @hdr begins the request. */
+static int run(struct ism_port *p, const struct ism_req_hdr *hdr, size_t len)
+{
+	struct ism_resp_hdr resp;
+
+	return settle(p, hdr, ism_execute(p, hdr, len, &resp, sizeof(resp)));
+}
+
+static int run_simple(struct ism_port *p, enum ism_cmd cmd)
+{
+	const struct ism_req_simple req = { .hdr = header(cmd, sizeof(req)) };
+
+	return run(p, &req.hdr, sizeof(req));
+}
+
+int ism_cmd_reg_sba(struct ism_port *p, uint64_t iova)
+{
+	const struct ism_req_reg_sba req = {
+		.hdr = header(ISM_REG_SBA, sizeof(req)),
+		.sba = be64_of(iova),
+	};
+
+	return run(p, &req.hdr, sizeof(req));
+}
+
+int ism_cmd_unreg_sba(struct ism_port *p)
+{
+	return run_simple(p, ISM_UNREG_SBA);
+}
+
+int ism_cmd_reg_ieq(struct ism_port *p, uint64_t iova)
+{
+	const struct ism_req_reg_ieq req = {
+		.hdr = header(ISM_REG_IEQ, sizeof(req)),
+		.ieq = be64_of(iova),
+		.len = be64_of(ISM_IEQ_LEN),
+	};
+
+	return run(p, &req.hdr, sizeof(req));
+}
+
+int ism_cmd_unreg_ieq(struct ism_port *p)
+{
+	return run_simple(p, ISM_UNREG_IEQ);
+}
+
+int ism_cmd_read_gid(struct ism_port *p, uint64_t *gid)
+{
+	const struct ism_req_simple req = { .hdr = header(ISM_READ_GID, sizeof(req)) };
+	struct ism_resp_read_gid resp;
+	int r;
+
+	r = settle(p, &req.hdr, ism_execute(p, &req, sizeof(req), &resp, sizeof(resp)));
+	if (r == 0)
+		*gid = be64_get(resp.gid);
+	return r;
+}
+
+int ism_cmd_query_info(struct ism_port *p, struct ism_resp_query_info *info)
+{
+	const struct ism_req_simple req = { .hdr = header(ISM_QUERY_INFO, sizeof(req)) };
+
+	return settle(p, &req.hdr, ism_execute(p, &req, sizeof(req), info, sizeof(*info)));
+}
+
+static int run_vlan(struct ism_port *p, enum ism_cmd cmd, uint16_t vlan)
+{
+	const struct ism_req_vlan req = {
+		.hdr = header(cmd, sizeof(req)),
+		.vlan_id = be64_of(vlan),
+	};
+
+	return run(p, &req.hdr, sizeof(req));
+}
+
+int ism_cmd_add_vlan(struct ism_port *p, uint16_t vlan)
+{
+	return run_vlan(p, ISM_ADD_VLAN_ID, vlan);
+}
+
+int ism_cmd_del_vlan(struct ism_port *p, uint16_t vlan)
+{
+	return run_vlan(p, ISM_DEL_VLAN_ID, vlan);
+}
+
+int ism_cmd_query_rgid(struct ism_port *p, uint64_t rgid, bool vlan_valid, uint16_t vlan)
+{
+	const struct ism_req_query_rgid req = {
+		.hdr = header(ISM_QUERY_RGID, sizeof(req)),
+		.rgid = be64_of(rgid),
+		.vlan_valid = be32_of(vlan_valid),
+		.vlan_id = be32_of(vlan),
+	};
+	struct ism_resp_hdr resp;
+	int r;
+
+	r = ism_execute(p, &req, sizeof(req), &resp, sizeof(resp));
+	return r > 0 ? -ENETUNREACH : r;
+}
+
+int ism_cmd_reg_dmb(struct ism_port *p, const struct ism_dmb *dmb, uint64_t *token)
+{
+	const struct ism_req_reg_dmb req = {
+		.hdr = header(ISM_REG_DMB, sizeof(req)),
+		.dmb = be64_of(dmb->iova),
+		.dmb_len = be32_of(dmb->size),
+		.sba_idx = be32_of(dmb->idx),
+		.rgid = be64_of(dmb->rgid),
+	};
+	struct ism_resp_reg_dmb resp;
+	int r;
+
+	r = settle(p, &req.hdr, ism_execute(p, &req, sizeof(req), &resp, sizeof(resp)));
+	if (r == 0)
+		*token = be64_get(resp.dmb_tok);
+	return r;
+}
+
+int ism_cmd_unreg_dmb(struct ism_port *p, uint64_t token)
+{
+	const struct ism_req_unreg_dmb req = {
+		.hdr = header(ISM_UNREG_DMB, sizeof(req)),
+		.dmb_tok = be64_of(token),
+	};
+
+	return run(p, &req.hdr, sizeof(req));
+}
+
+int ism_cmd_signal_ieq(struct ism_port *p, uint64_t rgid, uint32_t code, uint64_t info)
+{
+	const struct ism_req_signal_ieq req = {
+		.hdr = header(ISM_SIGNAL_IEQ, sizeof(req)),
+		.rgid = be64_of(rgid),
+		.trigger_irq = be32_of(1),
+		.event_code = be32_of(code),
+		.info = be64_of(info),
+	};
+
+	return run(p, &req.hdr, sizeof(req));
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dev.h - what the parts of the driver share
+ *
+ * One struct ism_dev per function. SBA and IEQ are the two pages of one sealed memfd. The DMB table
+ * is indexed by SBA index; an entry that is not LIVE only keeps its index (and perhaps its memory)
+ * from being used again.
+ */
+#ifndef SMCDU_ISM_DEV_H
+#define SMCDU_ISM_DEV_H
+
+#include "ism/cmd.h"
+#include "ism/ieq.h"
+#include "ism/ism.h"
+#include "ism/proto.h"
+
+enum ism_dmb_state {
+	ISM_DMB_LIVE,
+	ISM_DMB_LEAVING, /* unregistered; memory and index are in quarantine */
+	ISM_DMB_KEPT,	 /* the device may still write: kept until the door is closed */
+	ISM_DMB_RETIRED, /* memory released, but the device never confirmed that the index is free */
+};
+
+struct ism_dmb_entry {
+	struct ism_dmb dmb; /* first */
+	enum ism_dmb_state state;
+	bool confirmed;	    /* the device answered the unregistering with ret 0 */
+	uint64_t due_ns;    /* end of the quarantine */
+	uint64_t answered;  /* port.answered at its start: one more must follow */
+	struct ism_dmb_entry *next; /* in ism_dev.leaving */
+};
+
+/* Memory shared with the device. */
+struct ism_memory {
+	void *va; /* NULL: none */
+	size_t size;
+	int fd;
+	uint64_t iova;
+};
+
+struct ism_dev {
+	struct ism_port port;
+	const struct ism_handler *handler;
+	void *ctx;
+	uint64_t quarantine_ns;
+	uint64_t gid;
+	struct ism_profile profile;
+
+	struct ism_memory shared;
+	uint8_t *sba;
+	struct ism_ieq ieq;
+	bool has_sba; /* registered */
+	bool has_ieq;
+
+	struct ism_dmb_entry *dmbs[ISM_NR_DMBS];
+	struct ism_dmb_entry *leaving; /* oldest first */
+	uint32_t next_idx;	       /* where the search for a free index starts */
+
+	/* Events of others that arrived during the self-test, for the first poll. */
+	struct ism_event held[ISM_IEQ_SLOTS];
+	unsigned int nheld;
+	bool held_lost;
+
+	int irq_fd;
+};
+
+/* A zeroed sealed memfd of @size bytes, mapped here and for the device. 0 or -errno. */
+int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret);
+
+/* Ends the device's access, then ours. On failure everything stays mapped. */
+int ism_memory_unmap(struct ism_port *p, struct ism_memory *m);
+
+/* Ends our access; the device's ended with the door. */
+void ism_memory_drop(struct ism_memory *m);
+
+/* A token that leaves room for what a move ORs in: offset, signal and index. */
+static inline bool ism_token_valid(uint64_t token)
+{
+	return token < ZPCI_OFFSET_LIMIT &&
+	       !(token & (ISM_MOVE_OFF_MASK | ISM_MOVE_SF));
+}
+
+/* Releases what left its quarantine; cheap when there is none. */
+void ism_dmb_reap(struct ism_dev *dev);
+
+/* Unregisters what is live. */
+void ism_dmb_unregister_all(struct ism_dev *dev);
+
+/* Frees every entry with its memory. The door is closed. */
+void ism_dmb_drop_all(struct ism_dev *dev);
+
+/* Takes new events: those of the queue, ism_ieq_poll() with e and the counters seen to. */
+unsigned int ism_dev_take_events(struct ism_dev *dev, struct ism_event out[ISM_IEQ_SLOTS],
+	bool *lost);
+
+/* Enables the interrupt, if the function has one. */
+void ism_dev_enable_irq(struct ism_dev *dev);
+
+/*
+ * Fills the profile's answers, before interrupts are enabled (it enables them if the function needs
+ * that to signal). 0 · -ENOTSUP the function cannot serve (logged) · -ENODEV.
+ */
+int ism_selftest(struct ism_dev *dev);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dmb.c - DMBs: memory, indexes, quarantine
+ *
+ * After unregistering, a store issued elsewhere may still land. So memory and index rest until some
+ * time has passed and the device has answered one more command; then the device's mapping ends, and
+ * only after that the memory is destroyed. It never serves another DMB.
+ */
+#include "ism/dev.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <utlist.h>
+
+#include "ism/sba.h"
+#include "vfio/base/fd.h"
+#include "vfio/base/log.h"
+
+int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret)
+{
+	struct ism_memory m = { .size = size, .fd = -1 };
+	int r;
+
+	m.fd = fd_memfd(name, size);
+	if (m.fd < 0)
+		return -ENOMEM;
+	m.va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd, 0);
+	if (m.va == MAP_FAILED) {
+		fd_closep(&m.fd);
+		return -ENOMEM;
+	}
+	r = zpci_dma_map(p->z, m.va, size, m.fd, 0, &m.iova);
+	if (r < 0) {
+		ism_memory_drop(&m);
+		return r == -ENOMEM || r == -ENOSPC ? -ENOMEM : ism_port_error(p, r);
+	}
+	*ret = m;
+	return 0;
+}
+
+int ism_memory_unmap(struct ism_port *p, struct ism_memory *m)
+{
+	int r = zpci_dma_unmap(p->z, m->iova, m->size);
+
+	if (r < 0)
+		return ism_port_error(p, r);
+	ism_memory_drop(m);
+	return 0;
+}
+
+void ism_memory_drop(struct ism_memory *m)
+{
+	if (m->va)
+		munmap(m->va, m->size);
+	m->va = NULL;
+	fd_closep(&m->fd);
+}
+
+static struct ism_dmb_entry *entry_of(struct ism_dmb *dmb)
+{
+	return (struct ism_dmb_entry *)dmb;
+}
+
+static bool good_size(uint32_t size)
+{
+	return size >= ISM_DMB_MIN_SIZE && size <= ISM_DMB_MAX_SIZE && !(size & (size - 1));
+}
+
+/* Next-fit, so that an index rests as long as possible. 0: none is free. */
+static uint32_t free_index(const struct ism_dev *dev)
+{
+	uint32_t idx = dev->next_idx;
+
+	for (uint32_t i = ISM_DMB_IDX_MIN; i < ISM_NR_DMBS; i++) {
+		if (!dev->dmbs[idx])
+			return idx;
+		idx = idx + 1 < ISM_NR_DMBS ? idx + 1 : ISM_DMB_IDX_MIN;
+	}
+	return 0;
+}
+
+static struct ism_memory memory_of(const struct ism_dmb *dmb)
+{
+	return (struct ism_memory){
+		.va = dmb->va, .size = dmb->size, .fd = dmb->fd, .iova = dmb->iova };
+}
+
+static void free_entry(struct ism_dev *dev, struct ism_dmb_entry *e)
+{
+	dev->dmbs[e->dmb.idx] = NULL;
+	free(e);
+}
+
+/* Ends the device's access and destroys the memory; keeps both when the former is impossible. */
+static int release_memory(struct ism_dev *dev, struct ism_dmb_entry *e)
+{
+	struct ism_memory m = memory_of(&e->dmb);
+	int r = ism_memory_unmap(&dev->port, &m);
+
+	if (r < 0) {
+		e->state = ISM_DMB_KEPT;
+		return r;
+	}
+	e->dmb.va = NULL;
+	e->dmb.fd = -1;
+	return 0;
+}
+
+static void start_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, bool confirmed)
+{
+	e->state = ISM_DMB_LEAVING;
+	e->confirmed = confirmed;
+	e->due_ns = clock_ns() + dev->quarantine_ns;
+	e->answered = dev->port.answered;
+	LL_APPEND(dev->leaving, e);
+	dev->port.counters.quarantined++;
+}
+
+static void end_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e)
+{
+	LL_DELETE(dev->leaving, e);
+	dev->port.counters.quarantined--;
+	if (release_memory(dev, e) < 0)
+		return;
+	if (e->confirmed)
+		free_entry(dev, e);
+	else
+		e->state = ISM_DMB_RETIRED;
+}
+
+void ism_dmb_reap(struct ism_dev *dev)
+{
+	uint64_t gid, now;
+
+	if (!dev->leaving || dev->port.gone)
+		return;
+	now = clock_ns();
+	while (dev->leaving && now >= dev->leaving->due_ns) {
+		struct ism_dmb_entry *e = dev->leaving;
+
+		/* On a quiet function nobody else issues the further command. */
+		if (dev->port.answered == e->answered &&
+			ism_cmd_read_gid(&dev->port, &gid) < 0) {
+			e->due_ns = now + dev->quarantine_ns;
+			return;
+		}
+		end_quarantine(dev, e);
+	}
+}
+
+/* An entry with memory and index, not yet registered. */
+static int new_entry(struct ism_dev *dev, uint32_t size, struct ism_dmb_entry **ret)
+{
+	struct ism_dmb_entry *e;
+	struct ism_memory m;
+	uint32_t idx;
+	int r;
+
+	idx = free_index(dev);
+	if (!idx)
+		return -ENOSPC;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	r = ism_memory_map(&dev->port, "ism-dmb", size, &m);
+	if (r < 0) {
+		free(e);
+		return r;
+	}
+	e->dmb = (struct ism_dmb){
+		.idx = idx, .size = size, .va = m.va, .fd = m.fd, .iova = m.iova };
+	dev->dmbs[idx] = e;
+	dev->next_idx = idx + 1 < ISM_NR_DMBS ? idx + 1 : ISM_DMB_IDX_MIN;
+	*ret = e;
+	return 0;
+}
+
+/* REG_DMB failed. Without an answer it may have been executed all the same. */
+static void abandon(struct ism_dev *dev, struct ism_dmb_entry *e)
+{
+	if (dev->port.last_ret == ISM_RET_NO_ANSWER)
+		start_quarantine(dev, e, false);
+	else if (release_memory(dev, e) == 0)
+		free_entry(dev, e);
+}
+
+int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **ret)
+{
+	struct ism_dmb_entry *e;
+	uint64_t token;
+	int r;
+
+	if (!good_size(size))
+		return -EINVAL;
+	if (dev->port.gone)
+		return -ENODEV;
+	r = new_entry(dev, size, &e);
+	if (r < 0)
+		return r;
+	e->dmb.rgid = rgid;
+	e->dmb.user = user;
+	/* What a former owner of the index left must not look like a signal. */
+	ism_sba_forget(dev->sba, e->dmb.idx);
+	r = ism_cmd_reg_dmb(&dev->port, &e->dmb, &token);
+	if (r == 0 && !ism_token_valid(token)) {
+		log_err("%s: the function gave out token 0x%016llx, which leaves no room for an "
+			"offset; it cannot be used",
+			dev->port.name, (unsigned long long)token);
+		dev->port.last_ret = ISM_RET_NO_ANSWER;
+		r = -EIO;
+	}
+	if (r < 0) {
+		abandon(dev, e);
+		return r;
+	}
+	e->dmb.token = token;
+	e->state = ISM_DMB_LIVE;
+	dev->port.counters.dmbs++;
+	*ret = &e->dmb;
+	return 0;
+}
+
+int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb)
+{
+	struct ism_dmb_entry *e = entry_of(dmb);
+	int r;
+
+	dev->port.counters.dmbs--;
+	r = ism_cmd_unreg_dmb(&dev->port, dmb->token);
+	if (r == 0 || dev->port.last_ret == ISM_RET_NO_ANSWER) {
+		start_quarantine(dev, e, r == 0);
+		return r;
+	}
+	e->state = ISM_DMB_KEPT;
+	log_warn("%s: the function refused to release DMB %u (ret 0x%04x); its %u KiB stay mapped "
+		 "until the function is closed",
+		dev->port.name, dmb->idx, dev->port.last_ret, dmb->size / 1024);
+	return r;
+}
+
+void ism_dmb_unregister_all(struct ism_dev *dev)
+{
+	for (uint32_t idx = ISM_DMB_IDX_MIN; idx < ISM_NR_DMBS; idx++) {
+		struct ism_dmb_entry *e = dev->dmbs[idx];
+
+		if (e && e->state == ISM_DMB_LIVE)
+			ism_unregister_dmb(dev, &e->dmb);
+	}
+}
+
+void ism_dmb_drop_all(struct ism_dev *dev)
+{
+	for (uint32_t idx = ISM_DMB_IDX_MIN; idx < ISM_NR_DMBS; idx++) {
+		struct ism_dmb_entry *e = dev->dmbs[idx];
+		struct ism_memory m;
+
+		if (!e)
+			continue;
+		m = memory_of(&e->dmb);
+		ism_memory_drop(&m);
+		free_entry(dev, e);
+	}
+	dev->leaving = NULL;
+}
