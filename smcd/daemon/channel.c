@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+#include "smcd/daemon/channel.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "smcd/daemon/client.h"
+#include "smcd/daemon/connect.h"
+#include "smcd/daemon/link.h"
+#include "vfio/base/fd.h"
+#include "vfio/base/log.h"
+
+/* ---- coming ---------------------------------------------------------------------------------- */
+
+static int charge(struct daemon *d, uid_t uid, uint64_t bytes)
+{
+	int ret = account_charge(&d->accounts, uid, ACCOUNT_CHANNELS, 1);
+
+	if (ret < 0)
+		return ret;
+	ret = account_charge(&d->accounts, uid, ACCOUNT_BYTES, bytes);
+	if (ret < 0)
+		account_release(&d->accounts, uid, ACCOUNT_CHANNELS, 1);
+	return ret;
+}
+
+static void add_to_table(struct daemon *d, struct channel *ch)
+{
+	do {
+		ch->id = ++d->next_id;
+	} while (ch->id == 0 || channel_find(d, ch->id));
+	HASH_ADD(hh, d->channels, id, sizeof(ch->id), ch);
+	d->stats.channels_total++;
+}
+
+static void on_signal(struct dmb_user *user)
+{
+	struct channel *ch = CONTAINER(user, struct channel, user);
+
+	if (ch->phase == CHANNEL_LIVE || ch->phase == CHANNEL_FADING)
+		channel_heat(ch);
+}
+
+int channel_new(struct daemon *d, const struct channel_params *p, struct channel **ret)
+{
+	/* The peer's DMB decides on the send ring; until it is known the largest one is charged. */
+	uint64_t bytes = p->rx_size + CHAN_CTL_SIZE + CHANNEL_MAX_RING;
+	struct channel *ch;
+	int err;
+
+	err = charge(d, p->uid, bytes);
+	if (err < 0)
+		return err;
+	ch = calloc(1, sizeof(*ch));
+	if (!ch) {
+		account_release(&d->accounts, p->uid, ACCOUNT_CHANNELS, 1);
+		account_release(&d->accounts, p->uid, ACCOUNT_BYTES, bytes);
+		return -ENOMEM;
+	}
+	ch->d = d;
+	ch->server = p->server;
+	ch->uid = p->uid;
+	ch->pid = p->pid;
+	ch->port = p->port;
+	ch->rx_size = p->rx_size;
+	ch->bytes_charged = bytes;
+	ch->close.state = SMC_INIT;
+	ch->sock.fd = -1;
+	ch->send.fd = -1;
+	ch->user.signal = on_signal;
+	snprintf(ch->peer, sizeof(ch->peer), "%s", p->peer);
+	snprintf(ch->service, sizeof(ch->service), "%s", p->service);
+	add_to_table(d, ch);
+	ch->user.channel = ch->id;
+	*ret = ch;
+	return 0;
+}
+
+struct channel *channel_find(struct daemon *d, uint32_t id)
+{
+	struct channel *ch;
+
+	HASH_FIND(hh, d->channels, &id, sizeof(id), ch);
+	return ch;
+}
+
+void channel_bind(struct channel *ch, struct link *l)
+{
+	ch->fn = l->fn;
+	ch->link = l;
+	ch->local_gid = l->fn->gid;
+	ch->peer_gid = l->gid;
+	l->channels++;
+}
+
+static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)
+{
+	struct channel *ch = ctx;
+	const struct zpci_counters *c;
+	uint64_t pcistb, bounced;
+	int ret;
+
+	if (!function_up(ch->fn))
+		return -ENODEV;
+	c = zpci_counters(ism_zpci(ch->fn->dev));
+	pcistb = c->pcistb;
+	bounced = c->bounced_bytes;
+	ret = function_move(ch->fn, v, n, done);
+	ch->pcistb += c->pcistb - pcistb;
+	ch->bounced += c->bounced_bytes - bounced;
+	return ret;
+}
+
+int channel_open_rx(struct channel *ch)
+{
+	int ret = function_dmb_get(ch->fn, ch->peer_gid, ch->rx_size, &ch->user, &ch->dmb);
+
+	if (ret < 0)
+		return ret;
+	ch->s = (struct stream){ .move = counted_move, .move_ctx = ch };
+	stream_open_rx(&ch->s, ch->dmb->va, ch->rx_size, ch->fn->order);
+	return 0;
+}
+
+int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
+{
+	int ret;
+
+	ret = function_source_get(ch->fn, CHAN_CTL_SIZE, size, &ch->send);
+	if (ret < 0)
+		return ret;
+	ch->cdc = function_slot_get(ch->fn);
+	if (!ch->cdc) {
+		function_source_revoke(ch->fn, &ch->send);
+		function_source_free(&ch->send);
+		return -ENOSPC;
+	}
+	ch->tx_size = size;
+	ch->ctl = (struct chan_ctl *)(void *)ch->send.map;
+	stream_open_tx(&ch->s, token, size, ch->send.map + CHAN_CTL_SIZE, ch->cdc);
+	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, CHANNEL_MAX_RING - size);
+	ch->bytes_charged -= CHANNEL_MAX_RING - size;
+	return 0;
+}
+
+void channel_fill_info(const struct channel *ch, struct ipc_channel *msg)
+{
+	*msg = (struct ipc_channel){
+		.hdr = ipc_hdr(IPC_CHANNEL),
+		.id = ch->id,
+		.local_gid = ch->local_gid,
+		.peer_gid = ch->peer_gid,
+		.rx_size = ch->rx_size,
+		.tx_size = ch->tx_size,
+		.order = ch->s.order,
+		.path = IPC_PATH_MEDIATED,
+		.port = ch->port,
+	};
+	memcpy(msg->peer, ch->peer, sizeof(msg->peer));
+	memcpy(msg->service, ch->service, sizeof(msg->service));
+}
+
+int channel_go_live(struct channel *ch, int sock)
+{
+	int ret;
+
+	if (ch->sock.fd != sock) {
+		ch->sock = (struct loop_source){ .fd = sock, .events = POLLIN,
+			.fn = channel_on_sock };
+		ret = loop_add(ch->d->loop, &ch->sock);
+		if (ret < 0) {
+			ch->sock.fd = -1;
+			return ret;
+		}
+	}
+	loop_timer_cancel(ch->d->loop, &ch->timer);
+	ch->phase = CHANNEL_LIVE;
+	ch->close.state = SMC_ACTIVE;
+	ch->listener = NULL;
+	/* The peer may have written before we listened: the first service looks at the CDC. */
+	channel_heat(ch);
+	return 0;
+}
+
+/* ---- going ----------------------------------------------------------------------------------- */
+
+static void reap_later(struct channel *ch)
+{
+	if (ch->reaping)
+		return;
+	ch->reaping = true;
+	LL_PREPEND2(ch->d->reap, ch, reap_next);
+}
+
+static void close_socket(struct channel *ch)
+{
+	loop_del(ch->d->loop, &ch->sock);
+	fd_closep(&ch->sock.fd);
+}
+
+void channel_detach(struct channel *ch, int err)
+{
+	if (ch->phase == CHANNEL_DEAD)
+		return;
+	ch->phase = CHANNEL_DEAD;
+	channel_unhot(ch);
+	loop_timer_cancel(ch->d->loop, &ch->timer);
+	if (ch->fn) {
+		function_source_revoke(ch->fn, &ch->send);
+		if (ch->cdc)
+			function_slot_put(ch->fn, ch->cdc);
+		if (ch->dmb)
+			function_dmb_put(ch->fn, ch->dmb);
+	}
+	if (ch->link)
+		link_drop_channel(ch->link);
+	ch->dmb = NULL;
+	ch->cdc = NULL;
+	ch->fn = NULL;
+	ch->link = NULL;
+	if (ch->listener)
+		listener_lost(ch);
+	ch->close.state = SMC_CLOSED;
+	if (!ch->error)
+		ch->error = err;
+	channel_publish(ch, CHAN_WAIT_RX | CHAN_WAIT_TX);
+	if (ch->sock.fd < 0)
+		reap_later(ch);
+}
+
+static void on_faded(struct loop_timer *timer)
+{
+	channel_detach(CONTAINER(timer, struct channel, timer), 0);
+}
+
+/* Our A is out. The peer answers with its own; its store needs our DMB for a moment. */
+static void fade(struct channel *ch)
+{
+	ch->phase = CHANNEL_FADING;
+	ch->timer.fn = on_faded;
+	channel_publish(ch, CHAN_WAIT_RX | CHAN_WAIT_TX);
+	if (loop_timer_set(ch->d->loop, &ch->timer, clock_ns() + CHANNEL_FADE_NS) < 0)
+		channel_detach(ch, ch->error);
+}
+
+void channel_abort(struct channel *ch, int err)
+{
+	bool peer_done = ch->close.rx_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL);
+	int flags;
+
+	if (ch->phase == CHANNEL_FADING || ch->phase == CHANNEL_DEAD)
+		return;
+	if (!ch->error)
+		ch->error = err;
+	if (ch->phase != CHANNEL_LIVE) {
+		connect_cancel(ch);
+		channel_detach(ch, err);
+		return;
+	}
+	flags = smc_close_local(&ch->close, SMC_EV_ABORT, true);
+	if (flags > 0 &&
+		stream_push(&ch->s, ch->s.tx_sent, 0, (uint8_t)flags, true) < 0)
+		peer_done = true; /* it cannot be told, so it will not answer */
+	if (peer_done)
+		channel_detach(ch, err);
+	else
+		fade(ch);
+}
+
+void channel_drop_app(struct channel *ch)
+{
+	if (ch->sock.fd < 0)
+		return;
+	close_socket(ch);
+	if (ch->phase == CHANNEL_DEAD)
+		reap_later(ch);
+	else if (ch->phase != CHANNEL_LIVE)
+		channel_abort(ch, ECONNABORTED);
+	else if (!ch->closing)
+		channel_abort(ch, ECONNABORTED); /* it died: the peer must hear so */
+}
+
+static void channel_free(struct channel *ch)
+{
+	close_socket(ch);
+	HASH_DEL(ch->d->channels, ch);
+	function_source_free(&ch->send);
+	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, ch->bytes_charged);
+	account_release(&ch->d->accounts, ch->uid, ACCOUNT_CHANNELS, 1);
+	free(ch);
+}
+
+void channels_reap(struct daemon *d)
+{
+	struct channel *ch;
+
+	while ((ch = d->reap) != NULL) {
+		LL_DELETE2(d->reap, ch, reap_next);
+		channel_free(ch);
+	}
+}
+
+/* ---- all at once ------------------------------------------------------------------------------ */
+
+void channels_fail(struct function *fn, struct link *l, int err)
+{
+	struct channel *ch, *tmp;
+
+	HASH_ITER(hh, fn->d->channels, ch, tmp) {
+		if (ch->fn != fn || (l && ch->link != l))
+			continue;
+		if (ch->phase == CHANNEL_WAIT_LINK || ch->phase == CHANNEL_HANDSHAKE)
+			connect_failed(ch, err);
+		else
+			channel_lost(ch, err);
+	}
+}
+
+void channels_peer_dmb_gone(struct function *fn, uint64_t token)
+{
+	struct channel *ch, *tmp;
+
+	HASH_ITER(hh, fn->d->channels, ch, tmp) {
+		if (ch->fn == fn && ch->s.tx_n != 0 && ch->s.token == token) {
+			channel_lost(ch, ECONNRESET);
+			return;
+		}
+	}
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * channel.h - one channel between an application and a peer's application
+ *
+ * Life: WAIT_LINK (client: the control link comes up) -> HANDSHAKE -> LIVE -> FADING (aborted: our DMB
+ * stays for the peer's last word) -> DEAD (nothing left at the device; the application may still read
+ * from its mapping and learn the error). An object goes when it is DEAD and the application's socket is
+ * closed.
+ *
+ * Invariants
+ * - The application's words (chan_ctl) are loaded once per service, checked against the stream's own
+ *   positions, and only the copies are used. Their order matters: app_flags before tx_pos, both and
+ *   rx_pos before the peer's CDC, which the application may have seen before us.
+ * - The first violation, by application or peer, ends this channel with an abort, and nothing else.
+ * - After the device part is gone (fn == NULL) nothing touches the device again.
+ * - A DMB is never used for a second channel.
+ */
+#ifndef SMCDU_DAEMON_CHANNEL_H
+#define SMCDU_DAEMON_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "smcd/daemon/function.h"
+#include "smcd/daemon/stream.h"
+#include "smcd/ipc/chan.h"
+#include "smcd/proto/close.h"
+
+#define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
+#define CHANNEL_FADE_NS	 UINT64_C(2000000000)
+#define CHANNEL_MAX_RING (1024u * 1024u)
+
+enum channel_phase {
+	CHANNEL_WAIT_LINK,
+	CHANNEL_HANDSHAKE,
+	CHANNEL_LIVE,
+	CHANNEL_FADING,
+	CHANNEL_DEAD,
+};
+
+struct channel {
+	struct daemon *d;
+	uint32_t id;
+	enum channel_phase phase;
+	bool server;
+	struct function *fn; /* NULL when nothing is left at the device */
+	struct link *link;   /* NULL likewise */
+	struct listener *listener; /* server, until it is delivered */
+	uint32_t peer_conn;  /* the peer's handle in the handshake */
+	struct hs hs;
+	struct loop_timer timer; /* handshake deadline, then the fade */
+
+	/* Who. */
+	uid_t uid;
+	pid_t pid;
+	uint64_t local_gid; /* for reports after the end */
+	uint64_t peer_gid;
+	uint16_t port;
+	char peer[IPC_NAME_MAX];
+	char service[IPC_NAME_MAX];
+	uint64_t bytes_charged;
+
+	/* Device side. */
+	struct dmb_user user;
+	struct ism_dmb *dmb;
+	uint32_t rx_size;
+	uint32_t tx_size;
+	struct function_source send; /* control page and send ring */
+	uint8_t *cdc;
+	struct stream s;
+	struct smc_close close;
+	uint64_t pcistb;
+	uint64_t bounced;
+	uint64_t wakes;
+
+	/* Application side. */
+	struct chan_ctl *ctl; /* NULL before the peer's size is known */
+	struct loop_source sock; /* fd -1: gone */
+	uint64_t tx_pos;	 /* copies of the application's words */
+	uint64_t app_rx;
+	bool shut_wr;		 /* tx_pos is final */
+	bool shut_done;		 /* D was sent */
+	bool closing;		 /* CHAN_CLOSE, or the end of the application */
+	int error;
+
+	bool hot;
+	uint64_t active_ns; /* last time there was work */
+	struct channel *hot_prev, *hot_next;
+	bool reaping;
+	struct channel *reap_next;
+	UT_hash_handle hh;
+};
+
+/* ---- channel.c: life --------------------------------------------------------------------------- */
+
+struct channel_params {
+	bool server;
+	uid_t uid;
+	pid_t pid;
+	uint16_t port;
+	const char *peer;
+	const char *service;
+	uint32_t rx_size;
+};
+
+/* A new channel, charged to its user. 0, -EDQUOT, -ENOMEM. */
+int channel_new(struct daemon *d, const struct channel_params *p, struct channel **ret);
+struct channel *channel_find(struct daemon *d, uint32_t id);
+
+/* Ties it to a link. */
+void channel_bind(struct channel *ch, struct link *l);
+
+/* Registers the DMB. 0 or the device's error. */
+int channel_open_rx(struct channel *ch);
+/* Makes the send file for the peer's DMB. 0 or -errno. */
+int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size);
+/* Gives the application its memory and makes the channel LIVE. @sock is taken over on success. */
+int channel_go_live(struct channel *ch, int sock);
+void channel_fill_info(const struct channel *ch, struct ipc_channel *msg);
+
+/* Device part back; DEAD with @err (0: ended in order) published. Frees when the application is gone. */
+void channel_detach(struct channel *ch, int err);
+/* Ends the connection: A to the peer if it can be told, @err to the application. */
+void channel_abort(struct channel *ch, int err);
+/* The application is gone or forbidden: closes its socket; the channel goes on as far as it must. */
+void channel_drop_app(struct channel *ch);
+/* Frees what was put on the reap list. */
+void channels_reap(struct daemon *d);
+
+/* Fails every channel of the function (on @l, if not NULL) without another word to the peer. */
+void channels_fail(struct function *fn, struct link *l, int err);
+void channels_peer_dmb_gone(struct function *fn, uint64_t token);
+
+/* ---- serve.c: data ------------------------------------------------------------------------------ */
+
+/* Puts it on the list of channels that are looked at every turn, its bell off. */
+void channel_heat(struct channel *ch);
+/* Off the list, without a bell. */
+void channel_unhot(struct channel *ch);
+/* Serves every hot channel once; cools those that were quiet for the window. True: there was work. */
+bool channels_serve(struct daemon *d);
+/* Publishes state, error and counters, then wakes the application if it waits for one of the bits. */
+void channel_publish(struct channel *ch, uint32_t wake_bits);
+/* The peer cannot be reached any more: takes what it said last, then ends with @err unless that was
+ * the proper end. */
+void channel_lost(struct channel *ch, int err);
+void channel_on_sock(struct loop_source *src, short revents);
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+#include "smcd/daemon/function.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <utlist.h>
+
+#include "smcd/daemon/channel.h"
+#include "smcd/daemon/link.h"
+#include "vfio/base/fd.h"
+#include "vfio/base/log.h"
+#include "vfio/user/client.h"
+
+#define SLOTS_SIZE     (FUNCTION_CDC_SLOTS * CDC_SIZE)
+#define BACKOFF_MIN_NS UINT64_C(1000000000)
+#define BACKOFF_MAX_NS (8 * BACKOFF_MIN_NS)
+#define REPLY_MS       2000u /* longest wait for the fabric: everybody waits with us */
+
+/* ---- what the device tells ------------------------------------------------------------------ */
+
+static void on_dmb(void *ctx, struct ism_dmb *dmb, uint16_t mask)
+{
+	struct dmb_user *user = dmb->user;
+
+	user->signal(user);
+}
+
+static void on_event(void *ctx, const struct ism_event *ev)
+{
+	link_event(ctx, ev);
+}
+
+static void on_overrun(void *ctx)
+{
+	link_check_all(ctx);
+}
+
+static const struct ism_handler handler = {
+	.dmb = on_dmb,
+	.event = on_event,
+	.overrun = on_overrun,
+};
+
+int function_note(struct function *fn, int ret)
+{
+	if (ret == -ENODEV)
+		fn->dying = true;
+	return ret;
+}
+
+static void on_irq(struct loop_source *src, short revents)
+{
+	struct function *fn = CONTAINER(src, struct function, irq);
+
+	ism_irq_ack(fn->dev);
+}
+
+static void on_live(struct loop_source *src, short revents)
+{
+	struct function *fn = CONTAINER(src, struct function, live);
+	int ret = ism_probe(fn->dev);
+
+	if (ret == -ENODEV || ret == -ESTALE)
+		fn->dying = true;
+	else if (revents & (POLLERR | POLLHUP))
+		loop_del(fn->d->loop, src); /* would fire for ever; commands will tell */
+}
+
+/* ---- coming and going ------------------------------------------------------------------------ */
+
+static int open_device(struct function *fn)
+{
+	struct vu_client_params vu = { .path = fn->cfg->vfio_user, .timeout_ms = REPLY_MS,
+		.spin_us = fn->d->spin.max_ns / 1000 };
+	struct ism_params params = { .handler = &handler, .ctx = fn, .name = fn->cfg->name };
+	struct vfio_device *vdev;
+	struct zpci *z;
+	int ret;
+
+	ret = vu_client_open(&vu, &vdev);
+	if (ret < 0)
+		return ret;
+	ret = zpci_open_region(vdev, &z);
+	if (ret < 0)
+		return ret;
+	return ism_open(z, &params, &fn->dev);
+}
+
+static int map_slots(struct function *fn)
+{
+	int ret;
+
+	if (fn->slots_fd < 0) {
+		ret = fd_memfd("smcd-user-cdc", SLOTS_SIZE);
+		if (ret < 0)
+			return ret;
+		fn->slots_fd = ret;
+		fn->slots = mmap(NULL, SLOTS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fn->slots_fd,
+			0);
+		if (fn->slots == MAP_FAILED) {
+			fn->slots = NULL;
+			fd_closep(&fn->slots_fd);
+			return -ENOMEM;
+		}
+	}
+	memset(fn->slot_free, 0xff, sizeof(fn->slot_free));
+	return ism_map_source(fn->dev, fn->slots, SLOTS_SIZE, fn->slots_fd, 0, &fn->slots_iova);
+}
+
+static int watch(struct function *fn)
+{
+	int ret;
+
+	fn->irq = (struct loop_source){ .fd = ism_irq_fd(fn->dev), .events = POLLIN, .fn = on_irq };
+	fn->live = (struct loop_source){ .fd = ism_liveness_fd(fn->dev), .events = POLLIN,
+		.fn = on_live };
+	ret = loop_add(fn->d->loop, &fn->irq);
+	if (ret == 0 && fn->live.fd >= 0)
+		ret = loop_add(fn->d->loop, &fn->live);
+	return ret;
+}
+
+static void close_device(struct function *fn)
+{
+	fn->past = function_counters(fn);
+	loop_del(fn->d->loop, &fn->irq);
+	loop_del(fn->d->loop, &fn->live);
+	fn->dev = ism_close(fn->dev);
+	fn->dying = false;
+}
+
+static void identify(struct function *fn)
+{
+	fn->gid = ism_gid(fn->dev);
+	fn->chid = ism_chid(fn->dev);
+	fn->order = cdc_order_of_chid(fn->chid);
+	fn->local = (struct hs_local){
+		.gid = { .gid = fn->gid, .chid = fn->chid },
+		.ueid = (const uint8_t (*)[CLC_EID_LEN])fn->ueid,
+		.nr_ueid = 1,
+		/* The link group's id must be stable per peer and may be the same for all of them. */
+		.lgr_id = { 0, 1, 0, 0 },
+	};
+	memcpy(fn->local.host, fn->d->cfg->name, CLC_HOST_LEN);
+}
+
+static int bring_up(struct function *fn)
+{
+	int ret;
+
+	ret = open_device(fn);
+	if (ret < 0)
+		return ret;
+	ret = map_slots(fn);
+	if (ret == 0)
+		ret = watch(fn);
+	if (ret < 0) {
+		log_err("%s: cannot use the function: %s", fn->cfg->name, strerror(-ret));
+		close_device(fn);
+		return ret;
+	}
+	identify(fn);
+	fn->backoff_ns = BACKOFF_MIN_NS;
+	log_info("%s: GID 0x%016" PRIx64 ", CHID 0x%04x, at %s", fn->cfg->name, fn->gid, fn->chid,
+		fn->cfg->vfio_user);
+	return 0;
+}
+
+static void schedule_retry(struct function *fn)
+{
+	loop_timer_set(fn->d->loop, &fn->retry, clock_ns() + fn->backoff_ns);
+	fn->backoff_ns = fn->backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : fn->backoff_ns * 2;
+}
+
+static void on_retry(struct loop_timer *timer)
+{
+	struct function *fn = CONTAINER(timer, struct function, retry);
+
+	if (bring_up(fn) < 0)
+		schedule_retry(fn);
+}
+
+void function_tend(struct function *fn)
+{
+	if (fn->link_failed)
+		links_tend(fn);
+	if (!fn->dying)
+		return;
+	log_err("%s: the ISM function at %s went away; its channels end, it is tried again every few "
+		"seconds", fn->cfg->name, fn->cfg->vfio_user);
+	channels_fail(fn, NULL, ENODEV);
+	links_forget(fn);
+	close_device(fn);
+	fn->backoff_ns = BACKOFF_MIN_NS;
+	schedule_retry(fn);
+}
+
+struct function *function_new(struct daemon *d, const struct config_function *cfg)
+{
+	struct function *fn = calloc(1, sizeof(*fn));
+
+	if (!fn)
+		return NULL;
+	fn->d = d;
+	fn->cfg = cfg;
+	fn->slots_fd = -1;
+	fn->irq.fd = fn->live.fd = -1;
+	fn->retry.fn = on_retry;
+	fn->backoff_ns = BACKOFF_MIN_NS;
+	clc_eid(fn->ueid[0], d->cfg->ueid);
+	LL_APPEND(d->functions, fn);
+	if (bring_up(fn) < 0) {
+		log_warn("%s: no ISM function at %s yet; it is tried again every few seconds",
+			cfg->name, cfg->vfio_user);
+		schedule_retry(fn);
+	}
+	return fn;
+}
+
+struct function *function_free(struct function *fn)
+{
+	if (!fn)
+		return NULL;
+	LL_DELETE(fn->d->functions, fn);
+	links_forget(fn);
+	loop_timer_cancel(fn->d->loop, &fn->retry);
+	if (fn->dev)
+		close_device(fn);
+	if (fn->slots)
+		munmap(fn->slots, SLOTS_SIZE);
+	fd_closep(&fn->slots_fd);
+	free(fn);
+	return NULL;
+}
+
+/* ---- polling --------------------------------------------------------------------------------- */
+
+unsigned int function_poll(struct function *fn)
+{
+	return function_up(fn) ? ism_poll(fn->dev) : 0;
+}
+
+bool function_arm(struct function *fn)
+{
+	return function_up(fn) && ism_irq_arm(fn->dev);
+}
+
+int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)
+{
+	struct function *fn = ctx;
+
+	if (!function_up(fn))
+		return -ENODEV;
+	return function_note(fn, ism_move_data(fn->dev, v, n, done));
+}
+
+struct zpci_counters function_counters(const struct function *fn)
+{
+	struct zpci_counters sum = fn->past;
+	const struct zpci_counters *c;
+
+	if (!fn->dev)
+		return sum;
+	c = zpci_counters(ism_zpci(fn->dev));
+	sum.pcistb += c->pcistb;
+	sum.pcilg += c->pcilg;
+	sum.pcistb_bytes += c->pcistb_bytes;
+	sum.region_errors += c->region_errors;
+	sum.batches += c->batches;
+	sum.bounced += c->bounced;
+	sum.bounced_bytes += c->bounced_bytes;
+	return sum;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+int function_dmb_get(struct function *fn, uint64_t rgid, uint32_t size, struct dmb_user *user,
+	struct ism_dmb **ret)
+{
+	if (!function_up(fn))
+		return -ENODEV;
+	return function_note(fn, ism_register_dmb(fn->dev, rgid, size, user, ret));
+}
+
+void function_dmb_put(struct function *fn, struct ism_dmb *dmb)
+{
+	function_note(fn, ism_unregister_dmb(fn->dev, dmb));
+}
+
+int function_source_get(struct function *fn, size_t head, size_t size, struct function_source *ret)
+{
+	struct function_source src = { .fd = -1, .head = head, .size = size };
+	int err;
+
+	if (!function_up(fn))
+		return -ENODEV;
+	src.fd = fd_memfd("smcd-user-send", head + size);
+	if (src.fd < 0)
+		return src.fd;
+	src.map = mmap(NULL, head + size, PROT_READ | PROT_WRITE, MAP_SHARED, src.fd, 0);
+	if (src.map == MAP_FAILED) {
+		fd_closep(&src.fd);
+		return -ENOMEM;
+	}
+	err = function_note(fn,
+		ism_map_source(fn->dev, src.map + head, size, src.fd, head, &src.iova));
+	if (err < 0) {
+		function_source_free(&src);
+		return err;
+	}
+	src.mapped = true;
+	*ret = src;
+	return 0;
+}
+
+void function_source_revoke(struct function *fn, struct function_source *src)
+{
+	if (src->mapped && fn && function_up(fn))
+		function_note(fn, ism_unmap_source(fn->dev, src->iova, src->size));
+	src->mapped = false;
+}
+
+void function_source_free(struct function_source *src)
+{
+	if (!src->map)
+		return;
+	munmap(src->map, src->head + src->size);
+	src->map = NULL;
+	fd_closep(&src->fd);
+}
+
+uint8_t *function_slot_get(struct function *fn)
+{
+	unsigned int i;
+
+	for (i = 0; i < FUNCTION_CDC_SLOTS / 32; i++) {
+		unsigned int bit = (unsigned int)__builtin_ffs((int)fn->slot_free[i]);
+
+		if (bit == 0)
+			continue;
+		fn->slot_free[i] &= ~(1u << (bit - 1));
+		return fn->slots + (i * 32 + bit - 1) * CDC_SIZE;
+	}
+	return NULL;
+}
+
+void function_slot_put(struct function *fn, uint8_t *slot)
+{
+	size_t i = (size_t)(slot - fn->slots) / CDC_SIZE;
+
+	fn->slot_free[i / 32] |= 1u << (i % 32);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * function.h - one ISM function of the daemon
+ *
+ * Opens the device, keeps its interrupt and liveness descriptors in the loop, spreads its signals and
+ * events, lends slots for CDC blocks, and notices its death: then every channel and link on it fails
+ * with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s.
+ *
+ * Death is noted where a call fails and executed by function_tend() in the daemon's turn, never in
+ * the middle of somebody's work.
+ */
+#ifndef SMCDU_DAEMON_FUNCTION_H
+#define SMCDU_DAEMON_FUNCTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ism/ism.h"
+#include "smcd/daemon/daemon.h"
+#include "smcd/proto/cdc.h"
+#include "smcd/proto/handshake.h"
+
+#define CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+#define FUNCTION_CDC_SLOTS 2048u /* more than a function has DMB indexes */
+
+/* Behind ism_dmb.user: whose DMB it is. */
+struct dmb_user {
+	void (*signal)(struct dmb_user *user);
+	uint32_t channel; /* id, 0: a control link */
+};
+
+struct function {
+	struct daemon *d;
+	const struct config_function *cfg;
+	struct ism_dev *dev; /* NULL while down */
+	bool dying;	     /* -ENODEV was seen */
+	uint64_t gid;
+	uint16_t chid;
+	enum cdc_order order;
+	struct hs_local local;
+	uint8_t ueid[1][CLC_EID_LEN];
+
+	uint8_t *slots; /* CDC_SIZE bytes each, readable by the device */
+	int slots_fd;
+	uint64_t slots_iova;
+	uint32_t slot_free[FUNCTION_CDC_SLOTS / 32]; /* bit set: free */
+
+	struct loop_source irq;
+	struct loop_source live;
+	struct loop_timer retry;
+	uint64_t backoff_ns;
+	struct zpci_counters past; /* of devices that died */
+
+	struct link *links; /* hash by GID */
+	bool link_failed;   /* links_tend() has something to do */
+	unsigned int nr_strangers; /* links to GIDs that are not configured */
+	struct function *next;
+};
+
+/* Tries to open the device; without success it is tried again later. NULL: no memory. */
+struct function *function_new(struct daemon *d, const struct config_function *cfg);
+struct function *function_free(struct function *fn);
+
+static inline bool function_up(const struct function *fn)
+{
+	return fn->dev && !fn->dying;
+}
+
+/* Delivers signals and events. Their number. */
+unsigned int function_poll(struct function *fn);
+/* Arms the interrupt. True: something is pending, do not sleep. */
+bool function_arm(struct function *fn);
+/* Executes a death that was noted. */
+void function_tend(struct function *fn);
+
+/* ism_move_data() for streams; @ctx is the function. */
+int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done);
+/* Passes @ret on and notes -ENODEV. */
+int function_note(struct function *fn, int ret);
+
+/* A DMB for @rgid whose signals go to @user. As ism_register_dmb(). */
+int function_dmb_get(struct function *fn, uint64_t rgid, uint32_t size, struct dmb_user *user,
+	struct ism_dmb **ret);
+/* Unregisters; harmless after the device's death. */
+void function_dmb_put(struct function *fn, struct ism_dmb *dmb);
+
+/* A memfd of @head + @size bytes whose part behind @head the device may read. */
+struct function_source {
+	int fd;
+	uint8_t *map; /* head + size bytes */
+	size_t head;
+	size_t size;
+	uint64_t iova;
+	bool mapped;
+};
+
+int function_source_get(struct function *fn, size_t head, size_t size, struct function_source *ret);
+/* Takes the memory from the device (@fn may be NULL or down); the mapping stays. */
+void function_source_revoke(struct function *fn, struct function_source *src);
+/* Unmaps and closes. */
+void function_source_free(struct function_source *src);
+
+/* A slot for CDC blocks, or NULL. */
+uint8_t *function_slot_get(struct function *fn);
+void function_slot_put(struct function *fn, uint8_t *slot);
+
+/* Counters of the region layer, over all incarnations of the device. */
+struct zpci_counters function_counters(const struct function *fn);
+
+#endif

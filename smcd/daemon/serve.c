@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The data path of a channel: what the application wrote goes out, what the peer said comes in,
+ * whoever sleeps over it is woken. See channel.h for the rules and chan.h for the bells.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+#include "smcd/daemon/channel.h"
+#include "smcd/daemon/link.h"
+#include "vfio/base/fd.h"
+#include "vfio/base/log.h"
+
+#define SOCK_BATCH 16 /* messages of one application per turn */
+
+/* ---- telling the application ------------------------------------------------------------------ */
+
+static void wake(struct channel *ch, uint32_t bits)
+{
+	struct ipc_simple msg = { .hdr = ipc_hdr(CHAN_WAKE) };
+
+	/*
+	 * Orders what was published before (our words, and the peer's bytes in the DMB) against the
+	 * look at app_wait; the application has the same fence between setting its bits and looking
+	 * at the positions. One of the two sees the other.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	if ((atomic_load_explicit(&ch->ctl->app_wait, memory_order_relaxed) & bits) == 0)
+		return;
+	if ((atomic_fetch_and(&ch->ctl->app_wait, ~bits) & bits) == 0 || ch->sock.fd < 0)
+		return;
+	/* A full socket has enough in it to wake the application. */
+	fd_send(ch->sock.fd, &msg, sizeof(msg), NULL, 0, MSG_DONTWAIT);
+	atomic_store_explicit(&ch->ctl->wakes, ++ch->wakes, memory_order_relaxed);
+	ch->d->stats.wakes++;
+}
+
+void channel_publish(struct channel *ch, uint32_t wake_bits)
+{
+	struct chan_ctl *ctl = ch->ctl;
+
+	if (!ctl)
+		return;
+	atomic_store_explicit(&ctl->pcistb, ch->pcistb, memory_order_relaxed);
+	atomic_store_explicit(&ctl->cdc_tx, ch->s.cdc_tx, memory_order_relaxed);
+	atomic_store_explicit(&ctl->bounced, ch->bounced, memory_order_relaxed);
+	atomic_store_explicit(&ctl->tx_sent, ch->s.tx_sent, memory_order_release);
+	/* The reason before the state that makes the application ask for it. */
+	atomic_store_explicit(&ctl->error, ch->error, memory_order_release);
+	atomic_store_explicit(&ctl->state, ch->close.state, memory_order_release);
+	if (wake_bits)
+		wake(ch, wake_bits);
+}
+
+/* ---- ends ------------------------------------------------------------------------------------- */
+
+static void violation(struct channel *ch, const char *what)
+{
+	ch->d->stats.protocol_errors++;
+	log_err("channel %u (%s@%s, uid %u, pid %d): %s; the channel is aborted", ch->id, ch->service,
+		ch->peer, (unsigned int)ch->uid, (int)ch->pid, what);
+	channel_abort(ch, EPROTO);
+}
+
+/* A move failed: this channel cannot go on. Nothing more is written to the peer. */
+static void push_failed(struct channel *ch, ssize_t err)
+{
+	if (err == -EPROTO) {
+		violation(ch, "the application's send position is outside its ring");
+		return;
+	}
+	channel_lost(ch, err == -ENODEV ? ENODEV : ECONNRESET);
+}
+
+void channel_lost(struct channel *ch, int err)
+{
+	struct stream_news news;
+
+	if (ch->phase != CHANNEL_LIVE) {
+		channel_detach(ch, err);
+		return;
+	}
+	if (stream_pull(&ch->s, &news) == 0)
+		smc_close_peer(&ch->close, news.conn_flags);
+	/* It had closed in order before it went: the application reads the rest and the end. */
+	if ((ch->close.rx_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)) == CDC_CONN_CLOSED)
+		err = 0;
+	channel_detach(ch, err);
+}
+
+static bool say(struct channel *ch, int flags)
+{
+	ssize_t ret;
+
+	if (flags <= 0)
+		return true;
+	ret = stream_push(&ch->s, ch->s.tx_sent, 0, (uint8_t)flags, true);
+	if (ret < 0)
+		push_failed(ch, ret);
+	return ret >= 0;
+}
+
+/* The peer aborted: answer at once, so that it can let go of its DMB. */
+static void peer_aborted(struct channel *ch)
+{
+	int flags = 0;
+
+	if (ch->close.state == SMC_PROCESSABORT)
+		flags = smc_close_local(&ch->close, SMC_EV_CLOSE, true);
+	if (say(ch, flags))
+		channel_detach(ch, ch->closing ? 0 : ECONNRESET);
+}
+
+/* Half close and close, once everything before them is on its way. False: the channel ended. */
+static bool advance_close(struct channel *ch)
+{
+	bool unread = ch->s.rx_total > ch->s.rx_pos;
+
+	if (ch->s.tx_sent != ch->tx_pos && smc_can_send(&ch->close))
+		return true;
+	if (ch->shut_wr && !ch->shut_done && !ch->closing) {
+		ch->shut_done = true;
+		if (!say(ch, smc_close_local(&ch->close, SMC_EV_SHUTDOWN_WR, false)))
+			return false;
+	}
+	if (ch->closing && !ch->close.app_closed &&
+		!say(ch, smc_close_local(&ch->close, SMC_EV_CLOSE, unread)))
+		return false;
+	if (ch->close.state != SMC_CLOSED)
+		return true;
+	channel_detach(ch, 0);
+	return false;
+}
+
+/* ---- one look ---------------------------------------------------------------------------------- */
+
+/* Copies the application's words. False: they contradict what it said before. */
+static bool take_words(struct channel *ch)
+{
+	uint32_t flags;
+	uint64_t tx, rx;
+
+	if (ch->closing)
+		return true; /* its last word was taken */
+	/* Flags first: what is published before CHAN_SHUT_WR is seen with it. */
+	flags = atomic_load_explicit(&ch->ctl->app_flags, memory_order_acquire);
+	tx = atomic_load_explicit(&ch->ctl->tx_pos, memory_order_acquire);
+	rx = atomic_load_explicit(&ch->ctl->rx_pos, memory_order_acquire);
+	if (tx < ch->tx_pos || (ch->shut_wr && tx != ch->tx_pos))
+		return false;
+	ch->tx_pos = tx;
+	ch->app_rx = rx;
+	ch->shut_wr = ch->shut_wr || (flags & CHAN_SHUT_WR);
+	return true;
+}
+
+/* Takes in both sides' words. False: the channel ended. */
+static bool take_in(struct channel *ch, struct stream_news *news)
+{
+	if (!take_words(ch)) {
+		violation(ch, "the application took back its send position");
+		return false;
+	}
+	/* After the application's words: it may have acted on a CDC that we have not seen yet. */
+	if (stream_pull(&ch->s, news) < 0) {
+		violation(ch, "the peer's cursors are out of range");
+		return false;
+	}
+	if (stream_consume(&ch->s, ch->app_rx) < 0) {
+		violation(ch, "the application's receive position is out of range");
+		return false;
+	}
+	return true;
+}
+
+static ssize_t send_out(struct channel *ch)
+{
+	bool due = stream_update_due(&ch->s);
+	uint64_t to = smc_can_send(&ch->close) ? ch->tx_pos : ch->s.tx_sent;
+
+	if (smc_tx_forbidden(&ch->close))
+		return 0;
+	if (to == ch->s.tx_sent && !due)
+		return 0;
+	return stream_push(&ch->s, to, CHANNEL_BUDGET, ch->close.tx_flags, due);
+}
+
+static bool serve_live(struct channel *ch)
+{
+	uint8_t old_flags = ch->close.rx_flags;
+	struct stream_news news;
+	uint32_t bits = 0;
+	ssize_t sent;
+
+	if (!take_in(ch, &news))
+		return true;
+	smc_close_peer(&ch->close, news.conn_flags);
+	if (ch->close.rx_flags & CDC_ABNORMAL) {
+		peer_aborted(ch);
+		return true;
+	}
+	sent = send_out(ch);
+	if (sent < 0) {
+		push_failed(ch, sent);
+		return true;
+	}
+	if (!advance_close(ch))
+		return true;
+	if (news.bytes)
+		bits |= CHAN_WAIT_RX;
+	if (news.space)
+		bits |= CHAN_WAIT_TX;
+	if (ch->close.rx_flags != old_flags)
+		bits |= CHAN_WAIT_RX | CHAN_WAIT_TX;
+	if (bits || sent > 0)
+		channel_publish(ch, bits);
+	return bits || sent > 0;
+}
+
+/* Aborted by us: only the peer's last word is of interest. */
+static void serve_fading(struct channel *ch)
+{
+	struct stream_news news;
+
+	if (stream_pull(&ch->s, &news) < 0 ||
+		(news.conn_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
+		channel_detach(ch, 0);
+}
+
+static bool serve(struct channel *ch)
+{
+	if (ch->phase == CHANNEL_LIVE)
+		return serve_live(ch);
+	if (ch->phase == CHANNEL_FADING)
+		serve_fading(ch);
+	return false;
+}
+
+/* ---- hot and cold ------------------------------------------------------------------------------ */
+
+void channel_heat(struct channel *ch)
+{
+	ch->active_ns = ch->d->now_ns;
+	if (ch->hot)
+		return;
+	ch->hot = true;
+	DL_APPEND2(ch->d->hot, ch, hot_prev, hot_next);
+	/* We look by ourselves now; a bell that was taken in the meantime is only a look too many. */
+	atomic_store_explicit(&ch->ctl->bell, 0, memory_order_relaxed);
+}
+
+void channel_unhot(struct channel *ch)
+{
+	if (!ch->hot)
+		return;
+	ch->hot = false;
+	DL_DELETE2(ch->d->hot, ch, hot_prev, hot_next);
+}
+
+static bool app_moved(const struct channel *ch)
+{
+	const struct chan_ctl *ctl = ch->ctl;
+
+	if (ch->phase != CHANNEL_LIVE || ch->closing)
+		return false;
+	return atomic_load_explicit(&ctl->tx_pos, memory_order_relaxed) != ch->tx_pos ||
+	       atomic_load_explicit(&ctl->rx_pos, memory_order_relaxed) != ch->app_rx ||
+	       (!ch->shut_wr && (atomic_load_explicit(&ctl->app_flags, memory_order_relaxed) &
+					CHAN_SHUT_WR));
+}
+
+static void cool(struct channel *ch)
+{
+	atomic_store_explicit(&ch->ctl->bell, 1, memory_order_relaxed);
+	/*
+	 * The bell before the last look at the positions; the application has the same fence between
+	 * publishing and looking at the bell. One of the two sees the other.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (app_moved(ch)) {
+		atomic_store_explicit(&ch->ctl->bell, 0, memory_order_relaxed);
+		return;
+	}
+	channel_unhot(ch);
+}
+
+bool channels_serve(struct daemon *d)
+{
+	struct channel *ch, *tmp;
+	bool work = false;
+
+	DL_FOREACH_SAFE2(d->hot, ch, tmp, hot_next) {
+		if (serve(ch)) {
+			ch->active_ns = d->now_ns;
+			work = true;
+		} else if (ch->hot && d->now_ns - ch->active_ns >= d->spin.cur_ns) {
+			cool(ch);
+		}
+	}
+	return work;
+}
+
+/* ---- the application's socket ------------------------------------------------------------------ */
+
+static void on_message(struct channel *ch, uint16_t type)
+{
+	switch (type) {
+	case CHAN_BELL:
+		if (ch->phase == CHANNEL_LIVE)
+			channel_heat(ch);
+		break;
+	case CHAN_CLOSE:
+		if (ch->phase == CHANNEL_LIVE) {
+			if (!take_words(ch)) {
+				violation(ch, "the application took back its send position");
+				break;
+			}
+			ch->closing = true;
+			channel_heat(ch);
+		} else if (ch->phase < CHANNEL_LIVE) {
+			channel_drop_app(ch);
+		}
+		break;
+	case CHAN_ABORT:
+		channel_abort(ch, ECONNABORTED);
+		break;
+	default:
+		log_err("channel %u (uid %u, pid %d): unknown message %u; the channel is aborted",
+			ch->id, (unsigned int)ch->uid, (int)ch->pid, type);
+		ch->d->stats.protocol_errors++;
+		channel_drop_app(ch);
+	}
+}
+
+static bool well_formed(const struct ipc_simple *msg, ssize_t len)
+{
+	return len == (ssize_t)sizeof(*msg) && msg->hdr.magic == IPC_MAGIC &&
+	       msg->hdr.version == IPC_VERSION;
+}
+
+void channel_on_sock(struct loop_source *src, short revents)
+{
+	struct channel *ch = CONTAINER(src, struct channel, sock);
+	struct ipc_simple msg;
+	unsigned int nfds;
+	int fds[1], i;
+	ssize_t len;
+
+	for (i = 0; i < SOCK_BATCH && src->fd >= 0; i++) {
+		len = fd_recv(src->fd, &msg, sizeof(msg), fds, 0, &nfds, MSG_DONTWAIT);
+		if (len == -EAGAIN)
+			return;
+		if (len > 0 && !well_formed(&msg, len)) {
+			ch->d->stats.protocol_errors++;
+			log_err("channel %u (uid %u, pid %d): malformed message; the channel is aborted",
+				ch->id, (unsigned int)ch->uid, (int)ch->pid);
+		}
+		if (!well_formed(&msg, len)) {
+			channel_drop_app(ch);
+			return;
+		}
+		on_message(ch, msg.hdr.type);
+	}
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "smcd/daemon/stream.h"
+
+#include <errno.h>
+
+void stream_open_rx(struct stream *s, const void *dmb, uint32_t dmb_size, enum cdc_order order)
+{
+	s->dmb = dmb;
+	s->rx_n = dmb_size - CDC_SIZE;
+	s->order = order;
+}
+
+void stream_open_tx(struct stream *s, uint64_t token, uint32_t dmb_size, const void *tx, void *cdc)
+{
+	s->token = token;
+	s->tx_n = dmb_size - CDC_SIZE;
+	s->tx = tx;
+	s->cdc = cdc;
+}
+
+int stream_pull(struct stream *s, struct stream_news *news)
+{
+	struct cdc_msg msg;
+	uint64_t bytes, space = 0;
+	int ret;
+
+	cdc_load(s->dmb, s->order, &msg);
+	/*
+	 * The peer may fill what it was told is free, and no more: rx_told, not rx_pos, is the bound
+	 * that an honest peer cannot exceed and that keeps unread bytes from being overwritten.
+	 */
+	ret = cursor_advance(s->rx_total, msg.prod, s->rx_n, s->rx_n - (s->rx_total - s->rx_told),
+		&bytes);
+	if (ret < 0)
+		return ret;
+	if (s->tx_n) {
+		ret = cursor_advance(s->tx_acked, msg.cons, s->tx_n, s->tx_sent - s->tx_acked, &space);
+		if (ret < 0)
+			return ret;
+	} else if (msg.cons.wrap != 0 || msg.cons.count != 0) {
+		return -EPROTO; /* consumed what we never sent */
+	}
+	s->rx_total += bytes;
+	s->tx_acked += space;
+	s->peer_prod_flags = msg.prod_flags;
+	news->bytes = bytes;
+	news->space = space;
+	news->conn_flags = msg.conn_flags;
+	return 0;
+}
+
+int stream_consume(struct stream *s, uint64_t rx_pos)
+{
+	if (rx_pos < s->rx_pos || rx_pos > s->rx_total)
+		return -EPROTO;
+	s->rx_pos = rx_pos;
+	return 0;
+}
+
+bool stream_update_due(const struct stream *s)
+{
+	return s->tx_n != 0 && s->rx_pos != s->rx_told &&
+	       cdc_update_due(s->rx_n, s->rx_total, s->rx_pos, s->rx_told,
+		       (s->peer_prod_flags & CDC_WRITER_BLOCKED) != 0);
+}
+
+/* The payload pieces, split at the ring's end. Returns their number (0..2). */
+static size_t cut(const struct stream *s, uint64_t len, struct ism_move mv[2])
+{
+	uint32_t at = (uint32_t)(s->tx_sent % s->tx_n);
+	uint64_t first = s->tx_n - at < len ? s->tx_n - at : len;
+	size_t n = 0;
+
+	if (first > 0)
+		mv[n++] = (struct ism_move){ .token = s->token, .offset = CDC_SIZE + at,
+			.len = (uint32_t)first, .data = s->tx + CDC_SIZE + at };
+	if (len > first)
+		mv[n++] = (struct ism_move){ .token = s->token, .offset = CDC_SIZE,
+			.len = (uint32_t)(len - first), .data = s->tx + CDC_SIZE };
+	return n;
+}
+
+static void compose(struct stream *s, uint64_t len, bool blocked, uint8_t conn_flags)
+{
+	struct cdc_msg msg = {
+		.prod = cursor_of(s->tx_sent + len, s->tx_n),
+		.cons = cursor_of(s->rx_pos, s->rx_n),
+		.prod_flags = blocked ? CDC_WRITER_BLOCKED : 0,
+		.conn_flags = conn_flags,
+	};
+
+	cdc_encode(s->cdc, &msg, s->order);
+}
+
+ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t conn_flags,
+	bool force)
+{
+	uint64_t pending = tx_pos - s->tx_sent, len;
+	struct ism_move mv[3];
+	size_t n, done;
+	int ret;
+
+	if (s->tx_n == 0)
+		return -ENOTCONN;
+	if (tx_pos < s->tx_sent || pending > stream_tx_free(s))
+		return -EPROTO;
+	len = pending < budget ? pending : budget;
+	if (len == 0 && !force)
+		return 0;
+	n = cut(s, len, mv);
+	compose(s, len, pending > 0 && pending >= stream_tx_free(s), conn_flags);
+	mv[n++] = (struct ism_move){ .token = s->token, .len = CDC_SIZE, .data = s->cdc, .sf = true };
+	ret = s->move(s->move_ctx, mv, n, &done);
+	if (ret < 0)
+		return ret;
+	s->tx_sent += len;
+	s->rx_told = s->rx_pos;
+	s->cdc_tx++;
+	return (ssize_t)len;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/* Two streams whose moves are copies into each other's memory; and a peer that lies. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "smcd/daemon/stream.h"
+
+#define SIZE 16384u
+#define N    (SIZE - CDC_SIZE)
+
+struct end {
+	struct stream s;
+	_Alignas(8) uint8_t dmb[SIZE];
+	_Alignas(8) uint8_t tx[SIZE];
+	_Alignas(8) uint8_t cdc[CDC_SIZE];
+	struct end *peer;
+	uint64_t put;	/* bytes put into tx */
+	int fail_after; /* moves until one fails; -1: never */
+	size_t moves;
+	size_t signals;
+	bool cdc_was_last;
+};
+
+static int copy_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)
+{
+	struct end *e = ctx;
+	size_t i;
+
+	e->cdc_was_last = v[n - 1].offset == 0 && v[n - 1].len == CDC_SIZE && v[n - 1].sf;
+	for (i = 0; i < n; i++) {
+		*done = i;
+		if (e->fail_after == 0)
+			return -EIO;
+		if (e->fail_after > 0)
+			e->fail_after--;
+		assert_int_equal(v[i].token, 0x1000);
+		assert_true(v[i].len > 0 && v[i].offset + v[i].len <= SIZE);
+		memcpy(e->peer->dmb + v[i].offset, v[i].data, v[i].len);
+		e->moves++;
+		e->signals += v[i].sf;
+	}
+	*done = n;
+	return 0;
+}
+
+static struct end *new_pair(void)
+{
+	struct end *e = calloc(2, sizeof(*e));
+	int i;
+
+	assert_non_null(e);
+	for (i = 0; i < 2; i++) {
+		e[i].peer = &e[1 - i];
+		e[i].fail_after = -1;
+		e[i].s.move = copy_move;
+		e[i].s.move_ctx = &e[i];
+		stream_open_rx(&e[i].s, e[i].dmb, SIZE, CDC_BIG);
+		stream_open_tx(&e[i].s, 0x1000, SIZE, e[i].tx, e[i].cdc);
+	}
+	return e;
+}
+
+static uint8_t pattern(uint64_t pos)
+{
+	return (uint8_t)(pos * 167 + (pos >> 8) * 13 + 1);
+}
+
+static void put(struct end *e, uint64_t len)
+{
+	for (; len > 0; len--, e->put++)
+		e->tx[CDC_SIZE + e->put % N] = pattern(e->put);
+}
+
+/* Takes and checks everything that arrived. */
+static uint64_t take(struct end *e)
+{
+	struct stream_news news;
+	uint64_t pos, n;
+
+	assert_int_equal(stream_pull(&e->s, &news), 0);
+	n = e->s.rx_total - e->s.rx_pos;
+	for (pos = e->s.rx_pos; pos < e->s.rx_total; pos++)
+		assert_int_equal(e->dmb[CDC_SIZE + pos % N], pattern(pos));
+	assert_int_equal(stream_consume(&e->s, e->s.rx_total), 0);
+	return n;
+}
+
+static void bytes_arrive_through_wraps(void **state)
+{
+	struct end *e = new_pair();
+	uint64_t total = 0;
+	unsigned int i;
+
+	for (i = 0; i < 400; i++) {
+		struct stream_news news;
+		uint64_t len = 1 + (i * 7919) % 5000;
+
+		assert_int_equal(stream_pull(&e[0].s, &news), 0);
+		if (len > stream_tx_free(&e[0].s))
+			len = stream_tx_free(&e[0].s);
+		put(&e[0], len);
+		assert_int_equal(stream_push(&e[0].s, e[0].put, UINT64_MAX, 0, false), len);
+		assert_true(len == 0 || e[0].cdc_was_last);
+		total += take(&e[1]);
+		assert_true(stream_push(&e[1].s, 0, 0, 0, stream_update_due(&e[1].s)) == 0);
+	}
+	assert_int_equal(total, e[0].put);
+	assert_true(e[0].put > 10 * N);
+	assert_int_equal(e[0].signals, e[0].s.cdc_tx);
+	free(e);
+}
+
+static void full_ring_and_blocked_flag(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	put(&e[0], N - 1);
+	assert_int_equal(stream_push(&e[0].s, N - 1, UINT64_MAX, 0, false), N - 1);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_int_equal(e[1].s.peer_prod_flags & CDC_WRITER_BLOCKED, 0);
+	put(&e[0], 1);
+	assert_int_equal(stream_push(&e[0].s, N, UINT64_MAX, 0, false), 1);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_int_equal(news.bytes, 1);
+	assert_true(e[1].s.peer_prod_flags & CDC_WRITER_BLOCKED);
+	assert_int_equal(stream_tx_free(&e[0].s), 0);
+	/* One more than free is the application's lie. */
+	assert_int_equal(stream_push(&e[0].s, N + 1, UINT64_MAX, 0, false), -EPROTO);
+	/* Consumed and told: all is free again. */
+	assert_int_equal(take(&e[1]), N);
+	assert_true(stream_update_due(&e[1].s));
+	assert_int_equal(stream_push(&e[1].s, 0, 0, 0, true), 0);
+	assert_int_equal(stream_pull(&e[0].s, &news), 0);
+	assert_int_equal(news.space, N);
+	assert_int_equal(stream_tx_free(&e[0].s), N);
+	free(e);
+}
+
+static void budget_and_force(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	put(&e[0], 1000);
+	assert_int_equal(stream_push(&e[0].s, 1000, 300, 0, false), 300);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_int_equal(news.bytes, 300);
+	assert_int_equal(stream_push(&e[0].s, 1000, 1000, 0, false), 700);
+	assert_int_equal(e[0].s.cdc_tx, 2);
+	assert_int_equal(stream_push(&e[0].s, 1000, 1000, 0, false), 0);
+	assert_int_equal(e[0].s.cdc_tx, 2); /* nothing to say */
+	assert_int_equal(stream_push(&e[0].s, 1000, 0, CDC_CONN_CLOSED, true), 0);
+	assert_int_equal(e[0].s.cdc_tx, 3);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_int_equal(news.conn_flags, CDC_CONN_CLOSED);
+	/* Back is never forward. */
+	assert_int_equal(stream_push(&e[0].s, 999, 1000, 0, false), -EPROTO);
+	free(e);
+}
+
+static void failed_payload_sends_no_cdc(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	put(&e[0], N - 10);
+	assert_int_equal(stream_push(&e[0].s, e[0].put, UINT64_MAX, 0, false), N - 10);
+	take(&e[1]);
+	assert_int_equal(stream_push(&e[1].s, 0, 0, 0, true), 0);
+	assert_int_equal(stream_pull(&e[0].s, &news), 0);
+	put(&e[0], 20); /* two pieces */
+	e[0].fail_after = 1;
+	assert_int_equal(stream_push(&e[0].s, e[0].put, UINT64_MAX, 0, false), -EIO);
+	assert_int_equal(e[0].s.tx_sent, N - 10);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_int_equal(news.bytes, 0);
+	free(e);
+}
+
+/* Writes a CDC into @e's DMB as its peer would. */
+static void lie(struct end *e, uint64_t prod, uint64_t cons)
+{
+	struct cdc_msg m = { .prod = cursor_of(prod, N), .cons = cursor_of(cons, N) };
+
+	cdc_encode(e->dmb, &m, CDC_BIG);
+}
+
+static void lying_cursors(void **state)
+{
+	struct end *e = new_pair();
+	struct stream before, *s = &e[0].s;
+	struct stream_news news;
+
+	put(&e[0], 100);
+	stream_push(s, 100, UINT64_MAX, 0, false);
+	lie(&e[0], N, 100); /* a full ring, everything consumed: honest */
+	assert_int_equal(stream_pull(s, &news), 0);
+	assert_int_equal(news.bytes, N);
+	before = *s;
+	lie(&e[0], N + 1, 100); /* into unread bytes */
+	assert_int_equal(stream_pull(s, &news), -EPROTO);
+	lie(&e[0], N, 101); /* consumed more than was sent */
+	assert_int_equal(stream_pull(s, &news), -EPROTO);
+	lie(&e[0], N, 99); /* took consumption back */
+	assert_int_equal(stream_pull(s, &news), -EPROTO);
+	lie(&e[0], N - 1, 100); /* took production back */
+	assert_int_equal(stream_pull(s, &news), -EPROTO);
+	lie(&e[0], 3 * (uint64_t)N, 100); /* skipped a turn */
+	assert_int_equal(stream_pull(s, &news), -EPROTO);
+	assert_memory_equal(&before, s, sizeof(before));
+	/* Reading without telling the peer gives it no room. */
+	assert_int_equal(stream_consume(s, 10), 0);
+	lie(&e[0], N + 1, 100);
+	assert_int_equal(stream_pull(s, &news), -EPROTO);
+	assert_int_equal(stream_push(s, 100, 0, 0, true), 0);
+	assert_int_equal(stream_pull(s, &news), 0);
+	assert_int_equal(news.bytes, 1);
+	free(e);
+}
+
+static void lying_reader(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	put(&e[0], 100);
+	stream_push(&e[0].s, 100, UINT64_MAX, 0, false);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_int_equal(stream_consume(&e[1].s, 101), -EPROTO);
+	assert_int_equal(stream_consume(&e[1].s, 50), 0);
+	assert_int_equal(stream_consume(&e[1].s, 49), -EPROTO);
+	assert_int_equal(e[1].s.rx_pos, 50);
+	free(e);
+}
+
+/* Before the peer's DMB is known nothing can be sent, and nothing can have been consumed. */
+static void half_open(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	e[0].s.tx_n = 0;
+	assert_int_equal(stream_push(&e[0].s, 0, 0, 0, true), -ENOTCONN);
+	assert_false(stream_update_due(&e[0].s));
+	lie(&e[0], 5, 0);
+	assert_int_equal(stream_pull(&e[0].s, &news), 0);
+	assert_int_equal(news.bytes, 5);
+	lie(&e[0], 5, 1);
+	assert_int_equal(stream_pull(&e[0].s, &news), -EPROTO);
+	free(e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bytes_arrive_through_wraps),
+		cmocka_unit_test(full_ring_and_blocked_flag),
+		cmocka_unit_test(budget_and_force),
+		cmocka_unit_test(failed_payload_sends_no_cdc),
+		cmocka_unit_test(lying_cursors),
+		cmocka_unit_test(lying_reader),
+		cmocka_unit_test(half_open),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
