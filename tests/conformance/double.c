@@ -154,7 +154,7 @@ static int fn_store(void *ctx, uint8_t pcias, uint64_t offset, const void *data,
 	if (offset == 0 && len == 8)
 		execute(data);
 	else if (offset >= 8 && offset - 8 < sizeof(d.body) && len <= sizeof(d.body) - (offset - 8))
-		memcpy(d.body + offset - 8, data, len);
+		memcpy(&d.body[offset - 8], data, len);
 	else
 		return -EINVAL;
 	return 0;

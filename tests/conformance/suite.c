@@ -202,7 +202,7 @@ static bool effect_is(struct suite *s, const struct row *row, const struct zpci_
 		return false;
 	}
 	if (effect == STORED ? dmb_is(s, (uint32_t)(q->offset - s->token), want + goff, q->len)
-			     : dmb_is(s, 0, NULL, 0))
+			     : dmb_is(s, 0, want, 0))
 		return true;
 	snprintf(s->why, sizeof(s->why), "%s", effect == STORED ? "the store did not arrive as sent"
 								: "something was stored");

@@ -136,8 +136,7 @@ static int setup(void **state)
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
 	strcpy(r->dir, "/tmp/smcdu-client-XXXXXX");
-	if (!mkdtemp(r->dir))
-		return -1;
+	assert_non_null(mkdtemp(r->dir));
 	snprintf(r->path, sizeof(r->path), "%s/s", r->dir);
 	memcpy(sa.sun_path, r->path, strlen(r->path) + 1);
 	r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -156,9 +155,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int start(struct rig *r, void (*script)(void), unsigned int timeout_ms)
+static int start_spinning(struct rig *r, void (*script)(void), unsigned int timeout_ms,
+	unsigned int spin_us)
 {
-	struct vu_client_params p = { .path = r->path, .timeout_ms = timeout_ms };
+	struct vu_client_params p = { .path = r->path, .timeout_ms = timeout_ms,
+		.spin_us = spin_us };
 
 	r->pid = fork();
 	assert_true(r->pid >= 0);
@@ -170,6 +171,11 @@ static int start(struct rig *r, void (*script)(void), unsigned int timeout_ms)
 		_exit(0);
 	}
 	return vu_client_open(&p, &r->dev);
+}
+
+static int start(struct rig *r, void (*script)(void), unsigned int timeout_ms)
+{
+	return start_spinning(r, script, timeout_ms, 0);
 }
 
 /* Closes the client; the server must have seen everything it wanted to see. */
@@ -830,6 +836,28 @@ static void test_ends(void **state)
 	}
 }
 
+/* Busy-waiting changes nothing but the waiting: even for ever, it ends at the timeout. */
+static void test_spin(void **state)
+{
+	struct rig *r = *state;
+	struct vfio_region_wr wr[BATCH];
+	uint8_t q[BATCH][32];
+	size_t done = 0;
+
+	fill(wr, q);
+	assert_int_equal(start_spinning(r, s_chained, 0, 20), 0);
+	assert_int_equal(r->dev->ops->region_write_batch(r->dev, &io_region, wr, BATCH, &done), 0);
+	assert_int_equal(
+		r->dev->ops->region_write_batch(r->dev, &io_region, wr, BATCH, &done), -EIO);
+	assert_int_equal(done, 20);
+	finish(r);
+	assert_int_equal(start_spinning(r, s_never_answers, 100, 10000000), 0);
+	assert_int_equal(
+		r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done), -ETIMEDOUT);
+	assert_int_equal(done, 1);
+	finish(r);
+}
+
 /* Between commands: end of file is noticed, a question of the server is answered. */
 static void s_asks_then_dies(void)
 {
@@ -875,6 +903,7 @@ int main(void)
 		T(test_violations),
 		T(test_surplus_reply),
 		T(test_ends),
+		T(test_spin),
 		T(test_idle),
 	};
 
