@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+#include "smcd/ctl/report.h"
+
+/* What the report prints for this JSON; to be freed. */
+static char *printed(const char *name, const char *json)
+{
+	struct json_object *root = json_tokener_parse(json);
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(root);
+	assert_non_null(out);
+	report_find(name, NULL)->print(out, root);
+	fclose(out);
+	json_object_put(root);
+	return text;
+}
+
+static void check_text(const char *name, const char *json, const char *want)
+{
+	char *text = printed(name, json);
+
+	assert_string_equal(text, want);
+	free(text);
+}
+
+static void test_stems(void **state)
+{
+	unsigned int n = 99;
+
+	assert_string_equal(report_find("device", NULL)->name, "device");
+	assert_string_equal(report_find("de", NULL)->name, "device");
+	assert_string_equal(report_find("dm", NULL)->name, "dmb");
+	assert_string_equal(report_find("c", NULL)->name, "channel");
+	assert_string_equal(report_find("p", NULL)->name, "peer");
+	assert_string_equal(report_find("stat", NULL)->name, "stats");
+	assert_null(report_find("d", &n));
+	assert_int_equal(n, 2);
+	assert_null(report_find("", &n));
+	assert_int_equal(n, 0);
+	assert_null(report_find("devices", &n));
+	assert_int_equal(n, 0);
+	assert_null(report_find("Device", &n));
+}
+
+static void test_columns(void **state)
+{
+	check_text("peer",
+		"{\"peers\":["
+		"{\"name\":\"guest-b\",\"gid\":\"0x2\",\"device\":\"ism0\",\"link\":\"up\","
+		"\"channels\":12,\"configured\":true},"
+		"{\"name\":\"a\",\"gid\":\"0x3\",\"device\":\"\",\"link\":\"connecting\","
+		"\"channels\":0,\"configured\":false}]}",
+		"Peer     GID  Device  Link        Channels  Configured\n"
+		"guest-b  0x2  ism0    up                12  yes\n"
+		"a        0x3  -       connecting         0  no\n");
+}
+
+static void test_nothing_there(void **state)
+{
+	check_text("dmb", "{\"dmbs\":[]}", "Device  Idx  Token  Size  Remote-GID  Use  Channel\n");
+	/* Of another version: the list is missing, or is none. */
+	check_text("dmb", "{}", "");
+	check_text("dmb", "{\"dmbs\":7}", "");
+}
+
+static void test_missing_members(void **state)
+{
+	check_text("dmb", "{\"dmbs\":[{},{\"idx\":33,\"use\":null,\"size\":{}},null,7]}",
+		"Device  Idx  Token  Size  Remote-GID  Use  Channel\n"
+		"-         -  -         -  -           -          -\n"
+		"-        33  -         -  -           -          -\n"
+		"-         -  -         -  -           -          -\n"
+		"-         -  -         -  -           -          -\n");
+}
+
+/* Names come from peers: no escape sequence, no line of its own, no cell that falls apart. */
+static void test_hostile_names(void **state)
+{
+	char *text = printed("channel", "{\"channels\":[{\"peer\":\"\\u001b[2J\\nACTIVE 9\\u007f\","
+		"\"service\":\"caf\\u00e9\\u009b\"}]}");
+	const char *c;
+	unsigned int lines = 0;
+
+	assert_non_null(strstr(text, "?[2J?ACTIVE?9?"));
+	assert_non_null(strstr(text, "caf????"));
+	for (c = text; *c; c++) {
+		lines += *c == '\n';
+		assert_true(*c == '\n' || (*c >= 0x20 && *c < 0x7f));
+	}
+	assert_int_equal(lines, 2);
+	free(text);
+}
+
+static void test_long_names_are_cut(void **state)
+{
+	char json[600], name[400], *text;
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	snprintf(json, sizeof(json), "{\"peers\":[{\"name\":\"%s\",\"gid\":\"0x1\"}]}", name);
+	text = printed("peer", json);
+	name[79] = '\0';
+	assert_non_null(strstr(text, name));
+	name[79] = 'x';
+	name[80] = '\0';
+	assert_null(strstr(text, name));
+	free(text);
+}
+
+static void test_numbers(void **state)
+{
+	check_text("dmb", "{\"dmbs\":[{\"device\":\"ism0\",\"idx\":-1,\"token\":\"0x1\","
+		"\"size\":18446744073709551615,\"rgid\":\"0x2\",\"use\":\"channel\",\"channel\":1.5}]}",
+		"Device  Idx  Token                  Size  Remote-GID  Use      Channel\n"
+		"ism0     -1  0x1    18446744073709551615  0x2         channel      1.5\n");
+}
+
+static void test_stats(void **state)
+{
+	char *text = printed("stats", "{\"daemon\":{\"name\":\"guest-a\",\"pid\":7},\"channels\":3,"
+		"\"devices\":[{\"name\":\"ism0\"}],\"users\":[]}");
+
+	assert_non_null(strstr(text, "Daemon                 guest-a\n"));
+	assert_non_null(strstr(text, "Process                7\n"));
+	assert_non_null(strstr(text, "Channels               3\n"));
+	assert_non_null(strstr(text, "Wakes                  -\n"));
+	assert_non_null(strstr(text, "\nDevices\nDevice  State"));
+	assert_null(strstr(text, "\nUsers\n"));
+	free(text);
+	text = printed("stats", "{}");
+	assert_non_null(strstr(text, "Daemon                 -\n"));
+	free(text);
+}
+
+/* ---- the program ------------------------------------------------------------------------------- */
+
+static int run(const char *args)
+{
+	char cmd[512];
+	int status;
+
+	snprintf(cmd, sizeof(cmd), "'%s' %s >/dev/null 2>&1", getenv("SMCD_USERCTL"), args);
+	status = system(cmd);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_exit_status(void **state)
+{
+	if (!getenv("SMCD_USERCTL"))
+		skip();
+	assert_int_equal(run("--help"), 0);
+	assert_int_equal(run("-h"), 0);
+	assert_int_equal(run("--version"), 0);
+	assert_int_equal(run("-v"), 0);
+	assert_int_equal(run("help"), 0);
+	assert_int_equal(run("device help"), 0);
+	assert_int_equal(run("--socket /nonexistent/s device"), 1);
+	assert_int_equal(run("--socket /nonexistent/s --format json stats show"), 1);
+	assert_int_equal(run("--socket /nonexistent/s stats s"), 1);
+	assert_int_equal(run(""), 2);
+	assert_int_equal(run("d"), 2);
+	assert_int_equal(run("''"), 2);
+	assert_int_equal(run("linkgroup"), 2);
+	assert_int_equal(run("device delete"), 2);
+	assert_int_equal(run("device show all"), 2);
+	assert_int_equal(run("--format xml device"), 2);
+	assert_int_equal(run("--format"), 2);
+	assert_int_equal(run("--nonsense"), 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stems),
+		cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_nothing_there),
+		cmocka_unit_test(test_missing_members),
+		cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_long_names_are_cut),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_exit_status),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
