@@ -2,6 +2,7 @@
 #include "ism/model/fabricd_port.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -291,6 +292,14 @@ static void refuse(struct port *p, int fd, const char *why)
 	close(fd);
 }
 
+/* A client that comes back at once may be seen before its predecessor's end of file. */
+static bool client_left(const struct port *p)
+{
+	struct pollfd pfd = { .fd = p->sock.fd };
+
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLHUP | POLLERR));
+}
+
 static void refuse_busy(struct port *p, int fd)
 {
 	char why[64];
@@ -310,6 +319,8 @@ static void connected(struct port *p, int fd)
 		refuse(p, fd, "it is unplugged");
 		return;
 	}
+	if (p->conn && client_left(p))
+		disconnect(p, "end of file");
 	if (p->conn) {
 		refuse_busy(p, fd);
 		return;
