@@ -357,7 +357,7 @@ static struct link *find(struct function *fn, uint64_t gid)
 
 static void forget(struct link *l)
 {
-	link_down(l, ECONNRESET, "forgotten");
+	link_down(l, ECONNRESET, "this side gives it up");
 	if (!l->configured)
 		l->fn->nr_strangers--;
 	HASH_DEL(l->fn->links, l);

@@ -373,7 +373,8 @@ void query_answer(struct daemon *d, int fd, uint32_t what)
 	struct json_object *root = query_report(d, what);
 	int memfd;
 
-	memfd = text_memfd(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN));
+	memfd = text_memfd(json_object_to_json_string_ext(root,
+		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(root);
 	if (memfd < 0) {
 		ipc_refuse(fd, -memfd, 0, "no memory for the report");
