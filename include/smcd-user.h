@@ -171,7 +171,8 @@ SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
 /**
  * One descriptor for poll, epoll (level or edge) and io_uring's poll: readable (POLLIN) when one of
  * the events chosen by smcdu_set_events() may have happened; then ask smcdu_events(). Never read from
- * or written to by the application. Owned by the channel.
+ * or written to by the application. Owned by the channel, made by the first call.
+ * @return the descriptor; -EMFILE, -ENFILE, -ENOMEM.
  */
 SMCDU_API int smcdu_channel_fd(const struct smcdu_channel *ch);
 

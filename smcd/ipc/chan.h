@@ -61,7 +61,9 @@ struct chan_ctl {
 };
 
 _Static_assert(sizeof(struct chan_ctl) <= CHAN_CTL_SIZE, "one page");
+#ifndef __CHECKER__ /* sparse knows the types but not these macros */
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words");
+#endif
 
 /*
  * Messages. Each is one SEQPACKET datagram of exactly its structure's size; anything else ends the

@@ -93,7 +93,7 @@ struct smcdu_channel {
 	struct lib_wait wait;
 	_Atomic int failed; /* positive errno of a violation found here; the first one stays */
 	_Atomic bool gone;  /* the daemon's end of the socket is closed */
-	_Atomic(const char *) why; /* static text for failed */
+	const char *_Atomic why; /* static text for failed */
 	_Atomic uint64_t bells;
 	_Atomic uint64_t sleeps;
 	struct smcdu_channel_info info;

@@ -312,6 +312,16 @@ static void test_two_threads(void **state)
 	assert_int_equal((intptr_t)ret, CHAN_CLOSE);
 }
 
+/* Looking before sleeping must neither lose a byte nor a wake-up. */
+static void test_two_threads_that_spin(void **state)
+{
+	struct rig *r = *state;
+
+	r->ch->spin_ns = 20000;
+	r->ch->tx.spin.credit = r->ch->rx.spin.credit = 4;
+	test_two_threads(state);
+}
+
 /* The same bytes through one level-triggered poll loop that moves one small piece per turn. */
 static void test_poll_loop(void **state)
 {
@@ -424,7 +434,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_level), T(test_late_descriptor), T(test_arming_finds_bytes),
 		T(test_out_event), T(test_error_without_interest), T(test_edge_triggered),
-		T(test_blocking_between_polls), T(test_stray_message_ends_it), T(test_two_threads),
+		T(test_blocking_between_polls), T(test_stray_message_ends_it), T(test_two_threads), T(test_two_threads_that_spin),
 		T(test_poll_loop), T(test_daemon_dies_under_sleepers),
 		T(test_each_sleeper_is_woken), T(test_violation_wakes_the_other),
 	};
