@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_fabric.c - the driver against a real software fabric
+ *
+ * Starts ism-fabricd (from the environment, ISM_FABRICD) with three functions and drives two or all
+ * of them through vfio-user, the door and the driver, as the daemon does.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "ism/ism.h"
+#include "ism/proto.h"
+#include "vfio/base/fd.h"
+#include "vfio/user/client.h"
+
+#define NFUNC	3
+#define HANG_NS UINT64_C(20000000000) /* whatever takes longer hangs */
+#define SIZE	(64u * 1024u)
+
+static char dir[] = "/tmp/ism-fabric-XXXXXX";
+static char dir_used[sizeof(dir)];
+static pid_t fabric;
+
+/* A function and what its handlers saw. */
+static struct side {
+	struct ism_dev *dev;
+	struct ism_dmb *dmb; /* the one delivered last */
+	unsigned int signals;
+	struct ism_event ev[64];
+	unsigned int nev;
+	unsigned int overruns;
+} side[NFUNC];
+
+static void on_dmb(void *ctx, struct ism_dmb *dmb, uint16_t mask)
+{
+	struct side *s = ctx;
+
+	s->dmb = dmb;
+	s->signals++;
+}
+
+static void on_event(void *ctx, const struct ism_event *ev)
+{
+	struct side *s = ctx;
+
+	if (s->nev < 64)
+		s->ev[s->nev++] = *ev;
+}
+
+static void on_overrun(void *ctx)
+{
+	((struct side *)ctx)->overruns++;
+}
+
+static const struct ism_handler handler = { .dmb = on_dmb, .event = on_event,
+	.overrun = on_overrun };
+
+static void pause_briefly(void)
+{
+	const struct timespec ts = { .tv_nsec = 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static void open_side(int n)
+{
+	struct ism_params params = { .handler = &handler, .ctx = &side[n], .name = "test" };
+	uint64_t end = clock_ns() + HANG_NS;
+	struct vu_client_params client;
+	struct vfio_device *vdev;
+	struct zpci *z;
+	char path[64];
+
+	side[n] = (struct side){ 0 };
+	snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, n);
+	while (access(path, F_OK) < 0 && clock_ns() < end)
+		pause_briefly();
+	client = (struct vu_client_params){ .path = path, .timeout_ms = 20000 };
+	assert_int_equal(vu_client_open(&client, &vdev), 0);
+	assert_int_equal(zpci_open_region(vdev, &z), 0);
+	assert_int_equal(ism_open(z, &params, &side[n].dev), 0);
+}
+
+static int setup(void **state)
+{
+	char functions[8];
+
+	memcpy(dir_used, dir, sizeof(dir));
+	if (!mkdtemp(dir_used))
+		return -1;
+	snprintf(functions, sizeof(functions), "%d", NFUNC);
+	fabric = fork();
+	if (fabric == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execl(getenv("ISM_FABRICD"), "ism-fabricd", "--functions", functions, "--dir",
+			dir_used, NULL);
+		_exit(127);
+	}
+	for (int i = 0; i < NFUNC; i++)
+		open_side(i);
+	return 0;
+}
+
+static void end_fabric(int sig)
+{
+	if (fabric <= 0)
+		return;
+	kill(fabric, sig);
+	waitpid(fabric, NULL, 0);
+	fabric = -1;
+}
+
+static int teardown(void **state)
+{
+	char path[64];
+
+	for (int i = 0; i < NFUNC; i++)
+		side[i].dev = ism_close(side[i].dev);
+	end_fabric(SIGTERM);
+	for (int i = 0; i < NFUNC; i++) { /* left behind only by one that was killed */
+		snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, i);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/control.sock", dir_used);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/lock", dir_used);
+	unlink(path);
+	return rmdir(dir_used);
+}
+
+/* Polls @n until @cond holds. */
+#define POLL_UNTIL(n, cond)                                                                        \
+	do {                                                                                       \
+		uint64_t until = clock_ns() + HANG_NS;                                             \
+		while (!(cond)) {                                                                  \
+			assert_true(clock_ns() < until);                                           \
+			ism_poll(side[n].dev);                                                     \
+		}                                                                                  \
+	} while (0)
+
+static struct ism_dmb *reg(int owner, int writer)
+{
+	struct ism_dmb *dmb;
+
+	assert_int_equal(ism_register_dmb(side[owner].dev, ism_gid(side[writer].dev), SIZE, NULL,
+				 &dmb), 0);
+	return dmb;
+}
+
+static int move1(int from, const struct ism_dmb *to, uint32_t offset, const void *data,
+	uint32_t len, bool sf)
+{
+	const struct ism_move m = { .token = to->token, .offset = offset, .len = len,
+		.data = data, .sf = sf };
+	size_t done;
+
+	return ism_move_data(side[from].dev, &m, 1, &done);
+}
+
+static bool has_event(int n, uint32_t type, uint32_t code, uint64_t tok)
+{
+	for (unsigned int i = 0; i < side[n].nev; i++)
+		if (side[n].ev[i].type == type && side[n].ev[i].code == code &&
+			side[n].ev[i].tok == tok)
+			return true;
+	return false;
+}
+
+static void test_profile(void **state)
+{
+	for (int i = 0; i < NFUNC; i++) {
+		const struct ism_profile *p = ism_profile(side[i].dev);
+
+		assert_true(ism_gid(side[i].dev) == UINT64_C(0x1d15000000000001) + (unsigned)i);
+		assert_int_equal(ism_chid(side[i].dev), 0x1d15);
+		assert_true(p->loop_dmb && p->unaligned_move && p->full_move);
+		assert_true(p->signal_without_msi && p->signal_with_s);
+		assert_true(p->self_event && p->unreg_event && p->vlan_1fff);
+		assert_int_equal(ism_probe(side[i].dev), 0);
+		for (int j = 0; j < NFUNC; j++)
+			assert_int_equal(ism_query_remote_gid(side[i].dev, ism_gid(side[j].dev),
+						 false, 0), 0);
+		assert_int_equal(ism_query_remote_gid(side[i].dev, 0x4711, false, 0),
+			-ENETUNREACH);
+	}
+}
+
+/* Every length at some offset, both ways; not a byte beside it changes. */
+static void test_every_length(void **state)
+{
+	struct ism_dmb *dmb[2] = { reg(0, 1), reg(1, 0) };
+	static uint8_t want[2][SIZE];
+	static uint8_t src[8192];
+	uint32_t rnd = 12345;
+
+	memset(want, 0, sizeof(want));
+	for (uint32_t len = 1; len <= 4096; len++) {
+		int to = len & 1;
+		uint32_t offset, from;
+
+		rnd = rnd * 1664525 + 1013904223;
+		offset = (rnd >> 8) % (SIZE - len + 1);
+		from = (rnd >> 4) % 4096;
+		for (uint32_t i = 0; i < len; i++)
+			src[from + i] = (uint8_t)(rnd >> 16 ^ i * 7);
+		assert_int_equal(move1(!to, dmb[to], offset, src + from, len, false), 0);
+		memcpy(want[to] + offset, src + from, len);
+		if (len % 64 == 0 || len < 64) {
+			assert_memory_equal(dmb[0]->va, want[0], SIZE);
+			assert_memory_equal(dmb[1]->va, want[1], SIZE);
+		}
+	}
+}
+
+/* A direct source: mapped memory leaves without being copied. */
+static void test_mapped_source(void **state)
+{
+	struct ism_dmb *to = reg(1, 0), *src = reg(0, 2);
+	uint64_t bounced;
+
+	for (uint32_t i = 0; i < SIZE; i++)
+		((uint8_t *)src->va)[i] = (uint8_t)(i * 13 + i / 256);
+	bounced = zpci_counters(ism_zpci(side[0].dev))->bounced;
+	assert_int_equal(move1(0, to, 0, src->va, SIZE, true), 0);
+	assert_int_equal(zpci_counters(ism_zpci(side[0].dev))->bounced, bounced);
+	assert_memory_equal(to->va, src->va, SIZE);
+	POLL_UNTIL(1, side[1].signals);
+	assert_ptr_equal(side[1].dmb, to);
+}
+
+static void test_only_the_writer_may(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	uint64_t word = UINT64_C(0x1122334455667788);
+
+	assert_int_equal(move1(2, dmb, 0, &word, 8, true), -EIO);
+	assert_int_equal(move1(1, dmb, SIZE - 8, &word, 8, false), 0);
+	assert_int_equal(move1(1, dmb, SIZE - 7, &word, 8, false), -EIO);
+	assert_int_equal(ism_probe(side[2].dev), 0);
+	assert_int_equal(ism_poll(side[0].dev), 0);
+	assert_int_equal(((uint8_t *)dmb->va)[0], 0);
+}
+
+static void test_interrupt(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	struct pollfd p = { .fd = ism_irq_fd(side[0].dev), .events = POLLIN };
+
+	assert_true(p.fd >= 0);
+	for (int i = 0; i < 100; i++) {
+		unsigned int before = side[0].signals;
+
+		while (ism_irq_arm(side[0].dev))
+			ism_poll(side[0].dev);
+		assert_int_equal(move1(1, dmb, 0, &i, sizeof(i), true), 0);
+		assert_int_equal(poll(&p, 1, 20000), 1);
+		ism_irq_ack(side[0].dev);
+		ism_poll(side[0].dev);
+		assert_int_equal(side[0].signals, before + 1);
+		assert_memory_equal(dmb->va, &i, sizeof(i));
+	}
+}
+
+static void test_events(void **state)
+{
+	uint64_t gid0 = ism_gid(side[0].dev), gid1 = ism_gid(side[1].dev);
+
+	for (unsigned int i = 0; i < 40; i++) {
+		side[1].nev = 0;
+		assert_int_equal(ism_signal_event(side[0].dev, gid1, 0x83, i), 0);
+		POLL_UNTIL(1, side[1].nev);
+		assert_true(has_event(1, ISM_EVENT_SWR, 0x83, gid0));
+		assert_int_equal(side[1].ev[0].info, i);
+	}
+	assert_int_equal(side[1].overruns, 0);
+	for (unsigned int i = 0; i < 15; i++)
+		assert_int_equal(ism_signal_event(side[0].dev, gid1, 0x80, i), 0);
+	POLL_UNTIL(1, side[1].overruns);
+	assert_int_equal(ism_signal_event(side[0].dev, 0x4711, 0x80, 0), -EIO);
+}
+
+static void test_unregister_tells_the_writer(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	uint64_t token = dmb->token, word = 1;
+	const struct ism_move m = { .token = token, .len = 8, .data = &word };
+	size_t done;
+
+	assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), 0);
+	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb), 0);
+	POLL_UNTIL(1, has_event(1, ISM_EVENT_BUF, ISM_EV_DMB_UNREGISTERED, token));
+	assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), -EIO);
+	POLL_UNTIL(0, ism_counters(side[0].dev)->quarantined == 0);
+	assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), -EIO);
+}
+
+static void test_vlans(void **state)
+{
+	uint64_t gid1 = ism_gid(side[1].dev);
+
+	assert_int_equal(ism_add_vlan(side[0].dev, 5), 0);
+	assert_int_equal(ism_add_vlan(side[1].dev, 5), 0);
+	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, true, 5), 0);
+	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, true, 0x1fff), 0);
+	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, true, 6), -ENETUNREACH);
+	assert_int_equal(ism_del_vlan(side[1].dev, 5), 0);
+	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, true, 5), -ENETUNREACH);
+	assert_int_equal(ism_del_vlan(side[1].dev, 5), -EIO);
+}
+
+/* A function that is reset tells those it shared DMBs with; then it can be opened anew. */
+static void test_reset(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1), *other = reg(1, 0);
+	uint64_t gid1 = ism_gid(side[1].dev), word = 1;
+	const struct ism_move m = { .token = other->token, .len = 8, .data = &word };
+	size_t done;
+
+	assert_int_equal(zpci_reset(ism_zpci(side[1].dev)), 0);
+	POLL_UNTIL(0, has_event(0, ISM_EVENT_DEV, ISM_EV_GID_DISABLED, gid1));
+	assert_int_equal(ism_move_data(side[0].dev, &m, 1, &done), -EIO);
+	side[1].dev = ism_close(side[1].dev);
+	open_side(1);
+	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, false, 0), 0);
+	assert_int_equal(move1(1, dmb, 0, &word, 8, false), 0);
+}
+
+static void test_close_tells_the_peer(void **state)
+{
+	uint64_t gid1 = ism_gid(side[1].dev);
+
+	reg(0, 1);
+	side[1].dev = ism_close(side[1].dev);
+	POLL_UNTIL(0, has_event(0, ISM_EVENT_DEV, ISM_EV_GID_DISABLED, gid1));
+}
+
+static void test_fabric_dies(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	struct pollfd p = { .fd = ism_liveness_fd(side[0].dev), .events = POLLIN };
+	uint64_t word = 1;
+
+	end_fabric(SIGKILL);
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	assert_int_equal(ism_probe(side[0].dev), -ENODEV);
+	assert_int_equal(move1(1, dmb, 0, &word, 8, false), -ENODEV);
+	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb), -ENODEV);
+	assert_int_equal(ism_poll(side[0].dev), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mapped_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_the_writer_may, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unregister_tells_the_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fabric_dies, setup, teardown),
+	};
+
+	if (!getenv("ISM_FABRICD")) {
+		fprintf(stderr, "ISM_FABRICD does not name a fabric\n");
+		return 77;
+	}
+	return cmocka_run_group_tests_name("ism fabric", tests, NULL, NULL);
+}
