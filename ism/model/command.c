@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <utlist.h>
 
 #include "ism/model/dmb.h"
 #include "ism/model/function.h"
@@ -126,12 +125,12 @@ static void tell_vlan_left(struct function *fn, uint16_t vlan)
 {
 	struct dmb *d;
 
-	DL_FOREACH (fn->owned, d) {
+	for (d = fn->owned; d; d = d->next) {
 		if (d->vlan_valid && d->vlan_id == vlan && d->writer)
 			notify_event(d->writer, ISM_EVENT_BUF, ISM_EV_VLAN_OWNER, d->token, 0,
 				true);
 	}
-	DL_FOREACH2 (fn->writes, d, wnext) {
+	for (d = fn->writes; d; d = d->wnext) {
 		if (d->vlan_valid && d->vlan_id == vlan)
 			notify_event(d->owner, ISM_EVENT_BUF, ISM_EV_VLAN_USER, d->token, 0, true);
 	}

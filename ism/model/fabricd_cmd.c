@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
 #include "ism/model/fabricd_ctl.h"
 
@@ -38,7 +37,7 @@ static struct json_object *show_dmbs(const struct function *fn)
 	struct json_object *list = json_object_new_array();
 	const struct dmb *d;
 
-	DL_FOREACH (fn->owned, d) {
+	for (d = fn->owned; d; d = d->next) {
 		struct json_object *o = json_object_new_object();
 
 		add_hex(o, "token", d->token);

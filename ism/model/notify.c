@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <time.h>
-#include <utlist.h>
 
 #include "ism/model/function.h"
 
@@ -255,14 +254,14 @@ void notify_peers(struct function *fn, uint32_t owned, uint32_t used, uint32_t d
 
 	if (!fabric_knob(fn->fabric, KNOB_death_events))
 		return;
-	DL_FOREACH (fn->owned, d) {
+	for (d = fn->owned; d; d = d->next) {
 		if (!d->writer || d->writer == fn)
 			continue;
 		share[d->writer->nr] = true;
 		if (owned)
 			notify_event(d->writer, ISM_EVENT_BUF, owned, d->token, 0, true);
 	}
-	DL_FOREACH2 (fn->writes, d, wnext) {
+	for (d = fn->writes; d; d = d->wnext) {
 		if (d->owner == fn)
 			continue;
 		share[d->owner->nr] = true;

@@ -128,7 +128,8 @@ static void start(struct daemon *d)
 
 static int setup(void **state)
 {
-	struct daemon *d = calloc(1, sizeof(*d));
+	static struct daemon the_daemon;
+	struct daemon *d = &the_daemon;
 
 	snprintf(d->base, sizeof(d->base), "/tmp/test-fabricd.XXXXXX");
 	if (!mkdtemp(d->base))
@@ -148,7 +149,6 @@ static int teardown(void **state)
 	kill(d->pid, SIGTERM);
 	if (finish(d->pid) == 0 && rmdir(d->dir) == 0 && rmdir(d->base) == 0)
 		r = 0;
-	free(d);
 	return r;
 }
 
