@@ -3,8 +3,8 @@
  * cat.c - smcd-user-cat: standard input to a peer, a peer to standard output
  *
  * One poll loop for both directions. Bytes go from read(2) straight into the send ring and from the
- * receive ring straight into write(2). Nothing is read from standard input unless there is space for
- * it, and nothing is released before it was written: an error never eats bytes silently.
+ * receive ring straight into write(2). Nothing is read from standard input unless there is space
+ * for it, and nothing is released before it was written: an error never eats bytes silently.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -266,7 +266,8 @@ static int pump_wait(struct pump *p, bool dead, int64_t *next_ms)
 	if (r == 0 && (fds[2].revents || (p->rx_ready && p->out < 0)))
 		r = pump_out(p);
 	if (r == 0 && idle && now_ms() - p->moved_ms >= idle) {
-		fprintf(stderr, "smcd-user-cat: nothing moved for %" PRIu32 " s\n", p->o->timeout_s);
+		fprintf(stderr, "smcd-user-cat: nothing moved for %" PRIu32 " s\n",
+			p->o->timeout_s);
 		return 1;
 	}
 	return r;
@@ -295,7 +296,8 @@ static int pump_run(struct pump *p)
 	if (r == 0)
 		r = half_close(p);
 	if (r == 0) {
-		int e = smcdu_flush(p->ch, p->o->timeout_s ? p->o->timeout_s * MS_PER_S : UINT32_MAX);
+		uint32_t ms = p->o->timeout_s ? p->o->timeout_s * MS_PER_S : UINT32_MAX;
+		int e = smcdu_flush(p->ch, ms);
 
 		if (e < 0)
 			r = fail_lib("flush", e);
@@ -427,7 +429,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case OPT_TIMEOUT:
 			v = strtoul(optarg, &end, 10);
 			if (*end || end == optarg || v == 0 || v > 86400) {
-				fprintf(stderr, "smcd-user-cat: --timeout takes 1 to 86400 seconds\n");
+				fprintf(stderr, "smcd-user-cat: --timeout takes 1 to 86400 s\n");
 				return 2;
 			}
 			o->timeout_s = (uint32_t)v;

@@ -2,8 +2,8 @@
 /*
  * chat.c - smcd-user-chat: two people in two terminals
  *
- * The first line each side sends is its name. Lines end with a newline; what the other side sends is
- * shown with control characters replaced, so that a peer cannot drive the terminal.
+ * The first line each side sends is its name. Lines end with a newline; what the other side sends
+ * is shown with control characters replaced, so that a peer cannot drive the terminal.
  */
 #include <errno.h>
 #include <getopt.h>

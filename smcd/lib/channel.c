@@ -111,7 +111,7 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int dmb_fd, int ctl_f
 	}
 	fd_closep(&dmb_fd);
 	fd_closep(&ctl_fd);
-	/* The daemon made both ends of an accepted channel's socket; a sleeper must block on ours. */
+	/* The daemon made both ends of an accepted channel's socket; sleepers block on ours. */
 	if (r == 0 && fcntl(sock, F_SETFL, 0) < 0)
 		r = lib_fail_plain(-errno);
 	if (r < 0) {
@@ -130,8 +130,8 @@ static int parse_target(const char *target, struct ipc_connect *req)
 
 	if (!at || lib_copy_name(req->service, target, (size_t)(at - target)) < 0 ||
 	    lib_copy_peer(req->peer, at + 1, strlen(at + 1)) < 0)
-		return lib_fail(-EINVAL, "'%.140s' is no target: write service@peer, names of 1 to 63 "
-			"characters from A-Z a-z 0-9 . _ -", target ? target : "");
+		return lib_fail(-EINVAL, "'%.140s' is no target: write service@peer, names of 1 to "
+			"63 characters from A-Z a-z 0-9 . _ -", target ? target : "");
 	return 0;
 }
 
@@ -157,7 +157,7 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 	return channel_adopt(&ans, sock, fds[0], fds[1], ctx->spin_ns, ret);
 }
 
-/* ---- failing ----------------------------------------------------------------------------------- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 int channel_violation(struct smcdu_channel *ch, const char *why)
 {
@@ -173,7 +173,7 @@ int channel_violation(struct smcdu_channel *ch, const char *why)
 int channel_status(const struct smcdu_channel *ch)
 {
 	int failed = atomic_load_explicit(&ch->failed, memory_order_acquire);
-	/* Acquire: what the daemon or the peer stored before the end is seen by the looks that follow. */
+	/* Acquire: what was stored before the end is seen by the looks that follow. */
 	int32_t error = atomic_load_explicit(&ch->ctl->error, memory_order_acquire);
 
 	if (failed)
@@ -194,10 +194,11 @@ int channel_error(const struct smcdu_channel *ch, int error)
 		return lib_fail(error, "channel with '%s' failed: %s", peer, why);
 	switch (error) {
 	case -ECONNRESET:
-		return lib_fail(error, "the peer '%s' closed or aborted the channel, or died", peer);
+		return lib_fail(error, "the peer '%s' closed or aborted the channel, or died",
+			peer);
 	case -ENODEV:
 		if (atomic_load(&ch->gone))
-			return lib_fail(error, "the daemon is gone: restart smcd-userd, connect again");
+			return lib_fail(error, "the daemon is gone: restart smcd-userd and reconnect");
 		return lib_fail(error, "the ISM device of the channel with '%s' is gone", peer);
 	case -EPIPE:
 		return lib_fail(error, "the sending side of the channel is shut down");
@@ -226,11 +227,11 @@ void channel_bell(struct smcdu_channel *ch)
 		atomic_store(&ch->gone, true);
 }
 
-/* ---- ending ------------------------------------------------------------------------------------ */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 /*
- * The kernel turns closing a socket with unread datagrams into ECONNRESET at the other end, ahead of
- * what was sent last. A wake-up left unread would so hide the farewell: none may be left.
+ * The kernel turns closing a socket with unread datagrams into ECONNRESET at the other end, ahead
+ * of what was sent last. A wake-up left unread would so hide the farewell: none may be left.
  */
 static void farewell(struct smcdu_channel *ch, enum ipc_type type)
 {
@@ -261,7 +262,7 @@ void smcdu_abort(struct smcdu_channel *ch)
 	channel_free(ch);
 }
 
-/* ---- knowing ----------------------------------------------------------------------------------- */
+/* ---- knowing --------------------------------------------------------------------------------- */
 
 void smcdu_channel_info(const struct smcdu_channel *ch, struct smcdu_channel_info *info)
 {

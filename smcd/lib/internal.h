@@ -3,8 +3,8 @@
  * internal.h - the objects behind the handles of libsmcd-user
  *
  * A channel has two halves that share nothing but the failure latch: one thread may own the sending
- * half and another the receiving half. What a half counts is written by its owner only; the words are
- * atomic so that smcdu_channel_stats() and the readiness check may look at them from elsewhere.
+ * half and another the receiving half. What a half counts is written by its owner only; the words
+ * are atomic so that smcdu_channel_stats() and the readiness check may look at them from elsewhere.
  *
  * Everything in the DMB comes from the peer, everything in the control page's second half from the
  * daemon. Each such word is loaded once per decision and checked before use.
@@ -99,7 +99,7 @@ struct smcdu_channel {
 	struct smcdu_channel_info info;
 };
 
-/* ---- ctx.c: errors, names, process generation ------------------------------------------------- */
+/* ---- ctx.c: errors, names, process generation ------------------------------------------------ */
 
 /* Changes in the child of a fork, so that a handle knows whether it still is in its own process. */
 unsigned int lib_generation(void);
@@ -114,11 +114,11 @@ void lib_set_diag(uint32_t diag);
 int lib_copy_name(char dst[IPC_NAME_MAX], const char *src, size_t len);
 int lib_copy_peer(char dst[IPC_NAME_MAX], const char *src, size_t len);
 
-/* ---- ipc.c: the daemon's socket ---------------------------------------------------------------- */
+/* ---- ipc.c: the daemon's socket -------------------------------------------------------------- */
 
 /*
- * Connects, sends @req and receives one answer of exactly @ans_len bytes and type @type with exactly
- * @nfds descriptors. Returns the connected socket (owned by the caller) or negative errno with the
+ * Connects, sends @req and receives one answer of exactly @ans_len bytes and type @type with
+ * exactly @nfds descriptors. Returns the connected socket (owned by the caller) or negative errno with the
  * error text set; nothing is left behind on failure.
  */
 int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum ipc_type type,
@@ -130,7 +130,7 @@ int ipc_send_simple(int sock, enum ipc_type type);
 /* Milliseconds until @deadline_ns for poll(2), rounded up; -1 for UINT64_MAX, 0 when passed. */
 int lib_ms_left(uint64_t deadline_ns);
 
-/* ---- channel.c --------------------------------------------------------------------------------- */
+/* ---- channel.c ------------------------------------------------------------------------------- */
 
 /*
  * Builds a channel from the daemon's description. Takes ownership of all three descriptors, also on
@@ -168,7 +168,7 @@ static inline uint64_t lib_get(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* ---- tx.c, rx.c: what is the case, without changing anything ----------------------------------- */
+/* ---- tx.c, rx.c: what is the case, without changing anything --------------------------------- */
 
 struct tx_view {
 	uint64_t cons;	 /* total acknowledged by the peer */
@@ -218,7 +218,7 @@ ssize_t lib_iov_len(const struct iovec *iov, int iovcnt);
 /* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT) know. */
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
 
-/* ---- wait.c ------------------------------------------------------------------------------------ */
+/* ---- wait.c ---------------------------------------------------------------------------------- */
 
 void wait_init(struct lib_wait *w);
 void wait_fini(struct lib_wait *w);

@@ -50,8 +50,8 @@ static int no_daemon(const struct smcdu_ctx *ctx, int error)
 	switch (error) {
 	case -ENOENT:
 	case -ECONNREFUSED:
-		return lib_fail(error, "no daemon at '%s': start smcd-userd or set SMCD_USER_SOCKET",
-			path);
+		return lib_fail(error, "no daemon at '%s': start smcd-userd or set "
+			"SMCD_USER_SOCKET", path);
 	case -EACCES:
 		return lib_fail(error, "no permission to use '%s'", path);
 	case -EAGAIN: /* its queue of connections stayed full */
@@ -159,7 +159,7 @@ int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum 
 	if (sock < 0)
 		return sock;
 	n = fd_send(sock, req, req_len, NULL, 0, 0);
-	/* A daemon that refuses at once may have answered and closed before: its answer says why. */
+	/* A daemon that refuses at once may have answered and closed before; it says why. */
 	if (n < 0 && n != -EPIPE && n != -ECONNRESET)
 		return no_daemon(ctx, (int)n);
 	r = wait_readable(sock, deadline_ns);

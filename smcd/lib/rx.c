@@ -22,7 +22,7 @@ void rx_look(const struct smcdu_channel *ch, struct rx_view *v)
 	v->status = channel_status(ch);
 	v->flags = cdc_load_cons(ch->dmb, ch->order).conn_flags;
 	now = cdc_load_prod(ch->dmb, ch->order);
-	/* After a violation nothing new is accepted; what was accepted before is still delivered. */
+	/* After a violation nothing new is accepted; what was accepted is still delivered. */
 	v->impossible = atomic_load_explicit(&ch->failed, memory_order_relaxed) ||
 		cursor_advance(prod, now, ch->rx.size, ch->rx.size - (prod - pos), &advance) < 0;
 	v->prod = prod + advance;
@@ -37,7 +37,7 @@ int rx_ending(const struct rx_view *v)
 	return v->status ? v->status : 1;
 }
 
-/* Unread bytes for the owner of the half (> 0), 0 at the end, -EAGAIN, or what ended the channel. */
+/* Unread bytes for the half's owner (> 0), 0 at the end, -EAGAIN, or what ended the channel. */
 static ssize_t rx_unread(struct smcdu_channel *ch)
 {
 	struct rx_view v;
@@ -85,8 +85,8 @@ static void consume(struct smcdu_channel *ch, size_t n)
 	/* Release: the bytes are copied out before anybody may overwrite them. */
 	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
 	/*
-	 * Full barrier: rx_pos before the B flag. Pairs with the daemon, which sees a CDC that carries
-	 * B before it loads rx_pos: if B came too late for us, the daemon knows our position.
+	 * Full barrier: rx_pos before the B flag. Pairs with the daemon, which sees a CDC that
+	 * carries B before it loads rx_pos: if B came too late for us, the daemon knows our position.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	blocked = cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_WRITER_BLOCKED;

@@ -3,8 +3,8 @@
  * tx.c - the sending half
  *
  * The ring belongs to this half from the accepted acknowledgement up to size bytes further; the
- * daemon reads only what was published. Free space follows from the peer's consumer cursor alone, so
- * the space here is the space there.
+ * daemon reads only what was published. Free space follows from the peer's consumer cursor alone,
+ * so the space here is the space there.
  */
 #include "smcd/lib/internal.h"
 

@@ -2,8 +2,8 @@
 /*
  * wait.c - sleeping until something is the case
  *
- * Blocking calls. A caller looks for a while, then raises its wait bit, looks once more and sleeps on
- * the socket. At most one thread (the leader) sleeps there and reads; a second one sleeps on a
+ * Blocking calls. A caller looks for a while, then raises its wait bit, looks once more and sleeps
+ * on the socket. At most one thread (the leader) sleeps there and reads; a second one sleeps on a
  * condition variable. The leader reads every wake-up, also those meant for the other, and therefore
  * wakes the other after each. A follower looks and goes to sleep under the lock: a wake-up read
  * before its look is covered by the look, one read after it is followed by a broadcast that waits
@@ -12,8 +12,8 @@
  * The descriptor. Whenever the application is in control, this holds once it asked for the
  * descriptor: it is readable, or the wait bits of all chosen events were raised before a look that
  * found none of them to hold (so the daemon will send a wake-up when one does). A library cannot
- * write into its own socket's queue, hence the descriptor is an epoll over the socket and an eventfd:
- * whatever looks up a change without a wake-up in the socket makes the eventfd readable. Only
+ * write into its own socket's queue, hence the descriptor is an epoll over the socket and an
+ * eventfd: whatever looks up a change without a wake-up in the socket makes the eventfd readable. Only
  * wait_rearm() makes the descriptor unreadable: it empties both first, then raises the bits, then
  * looks, so a wake-up for anything later than the look stays in the socket. Calls that transfer
  * data leave it alone: with a chosen event still true the descriptor stays readable, and once
@@ -251,7 +251,7 @@ void wait_a_while(struct smcdu_channel *ch, int ms)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* ---- the descriptor ---------------------------------------------------------------------------- */
+/* ---- the descriptor -------------------------------------------------------------------------- */
 
 static int watch(int epoll, int fd)
 {

@@ -59,7 +59,7 @@ static int fail_lib(const char *what, int error)
 	return 1;
 }
 
-/* ---- server ------------------------------------------------------------------------------------ */
+/* ---- server ---------------------------------------------------------------------------------- */
 
 static void *serve_thread(void *arg)
 {
@@ -130,7 +130,7 @@ static pid_t start_baseline(int *fd)
 	return pid;
 }
 
-/* ---- client ------------------------------------------------------------------------------------ */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 static int run_ours(const struct options *o, struct smcdu_ctx *ctx, const struct perf_params *p,
 	struct series *s, unsigned int run)
@@ -322,7 +322,7 @@ static int client(const struct options *o)
 	return r;
 }
 
-/* ---- options ----------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static void usage(FILE *f)
 {
@@ -394,7 +394,8 @@ static bool parse_seconds(const char *s, double *v)
 }
 
 enum { OPT_ONCE = 256, OPT_TEST, OPT_SIZES, OPT_RUNS, OPT_SECONDS, OPT_COUNT, OPT_VERIFY,
-	OPT_BASELINE, OPT_PID, OPT_FORMAT, OPT_SPIN, OPT_RCVBUF, OPT_SOCKET, OPT_HELP, OPT_VERSION };
+	OPT_BASELINE, OPT_PID, OPT_FORMAT, OPT_SPIN, OPT_RCVBUF, OPT_SOCKET, OPT_HELP,
+	OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "listen", no_argument, NULL, 'l' },

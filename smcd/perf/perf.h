@@ -78,7 +78,7 @@ struct perf_result {
 /* One run. 0, negative errno, -EBADMSG when the hashes differ. */
 int perf_run(const struct conn *c, const struct perf_params *p, struct perf_result *res);
 
-/* CPU time in ns of the calling thread, and of all threads of another process (0 when it is gone). */
+/* CPU time in ns: the calling thread's, and another process's (0 when it is gone). */
 uint64_t cpu_self_ns(void);
 uint64_t cpu_pid_ns(int pid);
 

@@ -105,7 +105,7 @@ static void read_all(const uint8_t *buf, size_t len)
 	__asm__ volatile("" : : "r"(sum)); /* or the compiler would leave it all out */
 }
 
-/* ---- server ------------------------------------------------------------------------------------ */
+/* ---- server ---------------------------------------------------------------------------------- */
 
 static int serve_messages(const struct conn *c, enum perf_test test, uint8_t *buf, size_t size,
 	XXH3_state_t *hash, uint64_t *bytes)
@@ -175,7 +175,7 @@ int perf_serve(const struct conn *c)
 	return r == -ENODATA ? 0 : r;
 }
 
-/* ---- client ------------------------------------------------------------------------------------ */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 struct client {
 	const struct conn *c;

@@ -234,7 +234,7 @@ static void test_stray_message_ends_it(void **state)
 	assert_int_equal(smcdu_recv(r->ch, r->buf, 1, SMCDU_DONTWAIT), -ENODEV);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 /* The daemon's half of the protocol: echoes, sleeps with the bell armed. */
 static void *echo_daemon(void *arg)
@@ -434,7 +434,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_level), T(test_late_descriptor), T(test_arming_finds_bytes),
 		T(test_out_event), T(test_error_without_interest), T(test_edge_triggered),
-		T(test_blocking_between_polls), T(test_stray_message_ends_it), T(test_two_threads), T(test_two_threads_that_spin),
+		T(test_blocking_between_polls), T(test_stray_message_ends_it),
+		T(test_two_threads), T(test_two_threads_that_spin),
 		T(test_poll_loop), T(test_daemon_dies_under_sleepers),
 		T(test_each_sleeper_is_woken), T(test_violation_wakes_the_other),
 	};
