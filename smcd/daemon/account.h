@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <uthash.h>
+
+#include "smcd/daemon/hash.h"
 
 enum account_slot {
 	ACCOUNT_CLIENTS,

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#include "smcd/daemon/messages.h"
 #include "smcd/daemon/query.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
@@ -27,55 +28,6 @@ union first_message {
 	struct ipc_listen listen;
 	struct ipc_query query;
 };
-
-/* ---- checks ------------------------------------------------------------------------------------ */
-
-static bool hdr_ok(const void *msg, size_t len, enum ipc_type type, size_t size)
-{
-	struct ipc_hdr hdr;
-
-	if (len != size)
-		return false;
-	memcpy(&hdr, msg, sizeof(hdr));
-	return hdr.magic == IPC_MAGIC && hdr.version == IPC_VERSION && hdr.type == type;
-}
-
-static bool text_ok(const char name[IPC_NAME_MAX])
-{
-	return name[0] != '\0' && memchr(name, '\0', IPC_NAME_MAX) != NULL;
-}
-
-int ipc_check_connect(const void *msg, size_t len)
-{
-	struct ipc_connect m;
-
-	if (!hdr_ok(msg, len, IPC_CONNECT, sizeof(m)))
-		return -EPROTO;
-	memcpy(&m, msg, sizeof(m));
-	if (!text_ok(m.peer) || !text_ok(m.service) || m.flags != 0 || m.reserved != 0)
-		return -EPROTO;
-	return 0;
-}
-
-int ipc_check_listen(const void *msg, size_t len)
-{
-	struct ipc_listen m;
-
-	if (!hdr_ok(msg, len, IPC_LISTEN, sizeof(m)))
-		return -EPROTO;
-	memcpy(&m, msg, sizeof(m));
-	return text_ok(m.service) && m.flags == 0 && m.reserved == 0 ? 0 : -EPROTO;
-}
-
-int ipc_check_query(const void *msg, size_t len)
-{
-	struct ipc_query m;
-
-	if (!hdr_ok(msg, len, IPC_QUERY, sizeof(m)))
-		return -EPROTO;
-	memcpy(&m, msg, sizeof(m));
-	return m.what >= IPC_Q_DEVICE && m.what <= IPC_Q_STATS && m.reserved == 0 ? 0 : -EPROTO;
-}
 
 /* ---- life -------------------------------------------------------------------------------------- */
 

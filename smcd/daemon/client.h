@@ -44,11 +44,6 @@ unsigned int clients_count(const struct daemon *d);
 /* Sends IPC_ERROR (best effort) and closes @fd. */
 void ipc_refuse(int fd, int err, uint32_t diag, const char *text);
 
-/* First messages: 0 or -EPROTO. Public for tests. */
-int ipc_check_connect(const void *msg, size_t len);
-int ipc_check_listen(const void *msg, size_t len);
-int ipc_check_query(const void *msg, size_t len);
-
 /* ---- listener.c -------------------------------------------------------------------------------- */
 
 /* A LISTEN on @fd, which is taken over. */

@@ -19,9 +19,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "smcd/daemon/function.h"
+#include "smcd/daemon/hash.h"
 #include "smcd/daemon/stream.h"
 #include "smcd/proto/rdv.h"
 

@@ -10,6 +10,7 @@
 
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/link.h"
+#include "smcd/daemon/messages.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
@@ -334,17 +335,12 @@ static void on_message(struct channel *ch, uint16_t type)
 	}
 }
 
-static bool well_formed(const struct ipc_simple *msg, ssize_t len)
-{
-	return len == (ssize_t)sizeof(*msg) && msg->hdr.magic == IPC_MAGIC &&
-	       msg->hdr.version == IPC_VERSION;
-}
-
 void channel_on_sock(struct loop_source *src, short revents)
 {
 	struct channel *ch = CONTAINER(src, struct channel, sock);
 	struct ipc_simple msg;
 	unsigned int nfds;
+	uint16_t type;
 	int fds[1], i;
 	ssize_t len;
 
@@ -352,15 +348,16 @@ void channel_on_sock(struct loop_source *src, short revents)
 		len = fd_recv(src->fd, &msg, sizeof(msg), fds, 0, &nfds, MSG_DONTWAIT);
 		if (len == -EAGAIN)
 			return;
-		if (len > 0 && !well_formed(&msg, len)) {
+		if (len > 0 && ipc_check_simple(&msg, (size_t)len, &type) == 0) {
+			on_message(ch, type);
+			continue;
+		}
+		if (len > 0 || len == -EMSGSIZE) {
 			ch->d->stats.protocol_errors++;
-			log_err("channel %u (uid %u, pid %d): malformed message; the channel is aborted",
-				ch->id, (unsigned int)ch->uid, (int)ch->pid);
+			log_err("channel %u (uid %u, pid %d): malformed message; it is dropped", ch->id,
+				(unsigned int)ch->uid, (int)ch->pid);
 		}
-		if (!well_formed(&msg, len)) {
-			channel_drop_app(ch);
-			return;
-		}
-		on_message(ch, msg.hdr.type);
+		channel_drop_app(ch);
+		return;
 	}
 }
