@@ -134,7 +134,7 @@ static int setup(void **state)
 	snprintf(d->base, sizeof(d->base), "/tmp/test-fabricd.XXXXXX");
 	if (!mkdtemp(d->base))
 		return -1;
-	snprintf(d->dir, sizeof(d->dir), "%s/f", d->base);
+	snprintf(d->dir, sizeof(d->dir), "%.63s/f", d->base);
 	start(d);
 	*state = d;
 	return 0;
