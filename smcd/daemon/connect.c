@@ -334,8 +334,9 @@ static uint64_t gid_of(struct daemon *d, const char *peer)
 	if (p)
 		return p->gid;
 	if (peer[0] == '0' && (peer[1] == 'x' || peer[1] == 'X')) {
+		errno = 0;
 		gid = strtoull(peer, &end, 16);
-		return *end == '\0' ? gid : 0;
+		return *end == '\0' && errno == 0 ? gid : 0;
 	}
 	for (fn = d->functions; fn; fn = fn->next) {
 		HASH_ITER(hh, fn->links, l, tmp) {
@@ -384,9 +385,15 @@ static int resolve(struct daemon *d, const struct ipc_connect *msg, struct attem
 {
 	int ret;
 
+	/* A name that is none is not repeated: it would go into the log as it is. */
 	if (config_port(d->cfg, msg->service, &a->port) < 0) {
-		snprintf(text, size, "'%s' is no service: a name of 1..63 characters from "
-			"[A-Za-z0-9._-] or a port 1..65535", msg->service);
+		snprintf(text, size, "a service is a name of 1..63 characters from [A-Za-z0-9._-], or a "
+			"port 1..65535");
+		return EINVAL;
+	}
+	if (!rdv_name_ok(msg->peer)) {
+		snprintf(text, size, "a peer is a name of 1..63 characters from [A-Za-z0-9._-], or a GID "
+			"as 0x...");
 		return EINVAL;
 	}
 	a->gid = gid_of(d, msg->peer);
@@ -455,8 +462,8 @@ void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	}
 	if (err != 0) {
 		d->stats.connects_refused++;
-		log_info("connect %s@%s (uid %u, pid %d): %s", msg->service, msg->peer,
-			(unsigned int)who->uid, (int)who->pid, text[0] ? text : strerror(err));
+		log_info("connect of uid %u, pid %d: %s", (unsigned int)who->uid, (int)who->pid,
+			text[0] ? text : strerror(err));
 		ipc_refuse(fd, err, 0, text);
 		return;
 	}

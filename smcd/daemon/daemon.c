@@ -29,7 +29,6 @@
 #define SPIN_DEFAULT_US	 50u
 #define FDS_EVERY	 8u /* turns between two looks at the descriptors while busy */
 #define ACCEPT_PAUSE_NS	 UINT64_C(100000000)
-#define LISTEN_BACKLOG	 128
 
 /* ---- the socket -------------------------------------------------------------------------------- */
 
@@ -130,7 +129,7 @@ static int bind_socket(const struct config *cfg)
 		return err;
 	}
 	err = set_owner(cfg);
-	if (err == 0 && listen(fd, LISTEN_BACKLOG) < 0)
+	if (err == 0 && listen(fd, SOMAXCONN) < 0)
 		err = -errno;
 	if (err < 0) {
 		log_err("%s: %s", cfg->socket, strerror(-err));

@@ -179,9 +179,8 @@ void listener_start(struct daemon *d, int fd, const struct sock_peer *who,
 	int ret;
 
 	if (config_port(d->cfg, msg->service, &port) < 0) {
-		snprintf(text, sizeof(text), "'%s' is no service: a name of 1..63 characters from "
-			"[A-Za-z0-9._-] or a port 1..65535", msg->service);
-		ipc_refuse(fd, EINVAL, 0, text);
+		ipc_refuse(fd, EINVAL, 0, "a service is a name of 1..63 characters from [A-Za-z0-9._-], "
+			"or a port 1..65535");
 		return;
 	}
 	if (msg->backlog > LISTENER_BACKLOG_MAX) {
