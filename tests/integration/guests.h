@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guests.h - two guests on one fabric, for tests
+ *
+ * Starts a real ism-fabricd (a function for each guest and one to spare) and one real smcd-userd per
+ * guest in a directory of its own, and ends all of it by pid. The programs come from the environment
+ * (ISM_FABRICD, SMCD_USERD), which Meson sets.
+ */
+#ifndef TESTS_GUESTS_H
+#define TESTS_GUESTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "smcd-user.h"
+
+enum { GUEST_A = 0, GUEST_B = 1 };
+
+#define HANG_MS 20000 /* whatever takes longer hangs; generous, for sanitizers on a busy machine */
+
+struct guests {
+	char dir[64];
+	pid_t fabric;
+	pid_t daemon[2];
+	char socket[2][128];
+	struct smcdu_ctx *ctx[2];
+};
+
+/* @extra: further arguments for both daemons, NULL-terminated, or NULL. Fails the test on error. */
+void guests_start(struct guests *g, const char *const *extra);
+void guests_stop(struct guests *g);
+
+void guests_start_fabric(struct guests *g);
+void guests_start_daemon(struct guests *g, int guest, const char *const *extra);
+
+/* Ends one process with @sig and reaps it; *pid becomes -1. Returns the wait status. */
+int guests_kill(pid_t *pid, int sig);
+
+/* A connected pair: client at @from, server at the other guest. */
+void guests_connect(struct guests *g, int from, const char *service, struct smcdu_channel **client,
+	struct smcdu_channel **server);
+
+/* Open descriptors of a process; lines of its memory map. */
+unsigned int proc_fds(pid_t pid);
+unsigned int proc_maps(pid_t pid);
+long proc_rss_kib(pid_t pid);
+
+/* A number in the daemon's stats reply, by name; -1 when it is not there. */
+int64_t guests_stat(struct guests *g, int guest, const char *name);
+/* Waits until the statistic has the value; fails the test when that hangs. */
+void guests_wait_stat(struct guests *g, int guest, const char *name, int64_t value);
+
+/* Waits until the process has @n descriptors open; fails the test when that hangs. */
+void guests_wait_fds(pid_t pid, unsigned int n);
+
+/* Byte @pos of stream @stream: every channel its own, cheap to check. */
+uint8_t pattern_byte(uint32_t stream, uint64_t pos);
+void pattern_fill(uint8_t *buf, size_t len, uint32_t stream, uint64_t pos);
+/* Index of the first byte that differs, or @len. */
+size_t pattern_check(const uint8_t *buf, size_t len, uint32_t stream, uint64_t pos);
+
+/* Sends or receives exactly @len pattern bytes; fails the test on any error or difference. */
+void pattern_send(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size_t len);
+void pattern_recv(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size_t len);
+
+void sleep_ms(unsigned int ms);
+
+#endif

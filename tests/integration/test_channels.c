@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/integration/guests.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/*
+ * Many channels at once, each with its own bytes; then many connections after another. Afterwards
+ * everything that a channel costs must have been given back: descriptors, mappings, DMBs, charges.
+ */
+enum { CHANNELS = 64 };
+
+static struct guests g;
+static int cycles = 1000;
+
+static int setup(void **state)
+{
+	guests_start(&g, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	guests_stop(&g);
+	return 0;
+}
+
+static uint64_t stream_bytes(uint32_t stream)
+{
+	return 200000 + stream * 1009;
+}
+
+struct end {
+	struct smcdu_channel *ch;
+	uint32_t tx_stream, rx_stream;
+	uint64_t tx, rx;
+	bool shut, ended;
+};
+
+/* One turn of a non-blocking end; true while there is more to do. */
+static bool turn(struct end *e)
+{
+	uint8_t buf[7000];
+	uint64_t total = stream_bytes(e->tx_stream);
+	ssize_t r;
+
+	if (e->tx < total) {
+		size_t n = total - e->tx < sizeof(buf) ? (size_t)(total - e->tx) : sizeof(buf);
+
+		pattern_fill(buf, n, e->tx_stream, e->tx);
+		r = smcdu_send(e->ch, buf, n, SMCDU_DONTWAIT);
+		assert_true(r > 0 || r == -EAGAIN);
+		e->tx += r > 0 ? (uint64_t)r : 0;
+	} else if (!e->shut) {
+		assert_int_equal(smcdu_shutdown(e->ch), 0);
+		e->shut = true;
+	}
+	r = e->ended ? -EAGAIN : smcdu_recv(e->ch, buf, sizeof(buf), SMCDU_DONTWAIT);
+	if (r == 0)
+		e->ended = true;
+	if (r > 0) {
+		assert_int_equal(pattern_check(buf, (size_t)r, e->rx_stream, e->rx), r);
+		e->rx += (uint64_t)r;
+	}
+	return !e->shut || !e->ended;
+}
+
+static void test_many_at_once(void **state)
+{
+	static struct end ends[2 * CHANNELS];
+	struct pollfd pfd[2 * CHANNELS];
+	bool busy = true;
+
+	for (uint32_t i = 0; i < CHANNELS; i++) {
+		struct end *c = &ends[2 * i], *s = &ends[2 * i + 1];
+
+		guests_connect(&g, (int)(i & 1), "many", &c->ch, &s->ch);
+		c->tx_stream = s->rx_stream = 2 * i;
+		s->tx_stream = c->rx_stream = 2 * i + 1;
+	}
+	assert_int_equal(guests_stat(&g, GUEST_A, "channels"), CHANNELS);
+	while (busy) {
+		busy = false;
+		for (int i = 0; i < 2 * CHANNELS; i++) {
+			unsigned int want = SMCDU_IN;
+
+			if (turn(&ends[i]))
+				busy = true;
+			want |= ends[i].tx < stream_bytes(ends[i].tx_stream) ? SMCDU_OUT : 0;
+			assert_int_equal(smcdu_set_events(ends[i].ch, want), 0);
+			pfd[i] = (struct pollfd){ .fd = ends[i].ended ? -1 : smcdu_channel_fd(ends[i].ch),
+				.events = POLLIN };
+		}
+		if (busy)
+			assert_true(poll(pfd, 2 * CHANNELS, 50) >= 0);
+	}
+	for (int i = 0; i < 2 * CHANNELS; i++) {
+		assert_int_equal(ends[i].rx, stream_bytes(ends[i].rx_stream));
+		smcdu_close(ends[i].ch);
+	}
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+struct usage {
+	unsigned int fds[3], maps[3];
+	long rss[3];
+};
+
+static struct usage usage_now(void)
+{
+	pid_t pid[3] = { g.fabric, g.daemon[0], g.daemon[1] };
+	struct usage u;
+
+	for (int i = 0; i < 3; i++) {
+		u.fds[i] = proc_fds(pid[i]);
+		u.maps[i] = proc_maps(pid[i]);
+		u.rss[i] = proc_rss_kib(pid[i]);
+	}
+	return u;
+}
+
+static void cycle(struct smcdu_listener *l, uint8_t n)
+{
+	struct smcdu_channel *a, *b;
+	uint8_t c = 0;
+	int r = smcdu_connect(g.ctx[GUEST_A], "churn@guest-b", &a);
+
+	if (r)
+		fail_msg("connect: %s: %s", strerror(-r), smcdu_last_error());
+	assert_int_equal(smcdu_accept(l, 0, &b), 0);
+	assert_int_equal(smcdu_send(a, &n, 1, 0), 1);
+	assert_int_equal(smcdu_recv(b, &c, 1, 0), 1);
+	assert_int_equal(c, n);
+	n = (uint8_t)~n;
+	assert_int_equal(smcdu_send(b, &n, 1, 0), 1);
+	assert_int_equal(smcdu_recv(a, &c, 1, 0), 1);
+	assert_int_equal(c, n);
+	smcdu_close(a);
+	assert_int_equal(smcdu_recv(b, &c, 1, 0), 0);
+	smcdu_close(b);
+}
+
+static void settle(void)
+{
+	for (int i = 0; i < 2; i++) {
+		guests_wait_stat(&g, i, "channels", 0);
+		guests_wait_stat(&g, i, "dmbs", 1); /* the control link's */
+	}
+	sleep_ms(200); /* quarantines end */
+}
+
+static void test_churn(void **state)
+{
+	struct smcdu_listener *l;
+	struct usage before, after;
+	unsigned int own;
+
+	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "churn", 16, &l), 0);
+	for (int i = 0; i < 50; i++)
+		cycle(l, (uint8_t)i);
+	settle();
+	before = usage_now();
+	own = proc_fds(getpid());
+	for (int i = 0; i < cycles; i++)
+		cycle(l, (uint8_t)i);
+	settle();
+	after = usage_now();
+	assert_int_equal(proc_fds(getpid()), own);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(after.fds[i], before.fds[i]);
+		/* the allocators' own arenas may come and go, a leak would be one per cycle */
+		assert_true(after.maps[i] <= before.maps[i] + 16);
+		assert_true(after.rss[i] <= before.rss[i] + 4096);
+	}
+	print_message("%d cycles: RSS fabric %+ld, daemons %+ld and %+ld KiB\n", cycles,
+		after.rss[0] - before.rss[0], after.rss[1] - before.rss[1], after.rss[2] - before.rss[2]);
+	smcdu_listener_free(l);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest many[] = { cmocka_unit_test(test_many_at_once) };
+	const struct CMUnitTest churn[] = { cmocka_unit_test(test_churn) };
+
+	if (argc > 2)
+		cycles = atoi(argv[2]);
+	if (argc > 1 && !strcmp(argv[1], "churn"))
+		return cmocka_run_group_tests(churn, setup, teardown);
+	return cmocka_run_group_tests(many, setup, teardown);
+}
