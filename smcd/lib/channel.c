@@ -198,7 +198,7 @@ int channel_error(const struct smcdu_channel *ch, int error)
 			peer);
 	case -ENODEV:
 		if (atomic_load(&ch->gone))
-			return lib_fail(error, "the daemon is gone: restart smcd-userd and reconnect");
+			return lib_fail(error, "the daemon smcd-userd is gone; connect again");
 		return lib_fail(error, "the ISM device of the channel with '%s' is gone", peer);
 	case -EPIPE:
 		return lib_fail(error, "the sending side of the channel is shut down");

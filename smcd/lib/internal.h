@@ -118,8 +118,8 @@ int lib_copy_peer(char dst[IPC_NAME_MAX], const char *src, size_t len);
 
 /*
  * Connects, sends @req and receives one answer of exactly @ans_len bytes and type @type with
- * exactly @nfds descriptors. Returns the connected socket (owned by the caller) or negative errno with the
- * error text set; nothing is left behind on failure.
+ * exactly @nfds descriptors. Returns the connected socket (owned by the caller) or negative errno
+ * with the error text set; nothing is left behind on failure.
  */
 int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum ipc_type type,
 	void *ans, size_t ans_len, int *fds, unsigned int nfds, uint64_t deadline_ns);

@@ -86,7 +86,7 @@ static void consume(struct smcdu_channel *ch, size_t n)
 	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
 	/*
 	 * Full barrier: rx_pos before the B flag. Pairs with the daemon, which sees a CDC that
-	 * carries B before it loads rx_pos: if B came too late for us, the daemon knows our position.
+	 * carries B before it loads rx_pos: if B came too late for us, the daemon knows.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	blocked = cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_WRITER_BLOCKED;

@@ -3,7 +3,7 @@
  * hist.h - a log-linear histogram of nanoseconds
  *
  * Every power of two is divided into HIST_SUB equal buckets, so a value is known to within
- * 1/HIST_SUB of itself at any magnitude, in fixed memory and without allocation on the measured path.
+ * 1/HIST_SUB of itself at any magnitude, in fixed memory and without allocation on the way.
  */
 #ifndef SMCDU_PERF_HIST_H
 #define SMCDU_PERF_HIST_H
