@@ -237,13 +237,15 @@ static void on_faded(struct loop_timer *timer)
 	channel_detach(CONTAINER(timer, struct channel, timer), 0);
 }
 
-/* Our A is out. The peer answers with its own; its store needs our DMB for a moment. */
+/* Our A is out. The peer answers with its own, and its store needs our DMB until then: at most for
+ * the linger time, if it is a peer whose application is slow to close. */
 static void fade(struct channel *ch)
 {
 	ch->phase = CHANNEL_FADING;
 	ch->timer.fn = on_faded;
 	channel_publish(ch, CHAN_WAIT_RX | CHAN_WAIT_TX);
-	if (loop_timer_set(ch->d->loop, &ch->timer, clock_ns() + CHANNEL_FADE_NS) < 0)
+	if (loop_timer_set(ch->d->loop, &ch->timer, 
+		    clock_ns() + ch->d->cfg->linger_s * UINT64_C(1000000000)) < 0)
 		channel_detach(ch, ch->error);
 }
 

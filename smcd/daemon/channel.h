@@ -28,7 +28,6 @@
 #include "smcd/proto/close.h"
 
 #define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
-#define CHANNEL_FADE_NS	 UINT64_C(2000000000)
 #define CHANNEL_MAX_RING (1024u * 1024u)
 
 enum channel_phase {
