@@ -244,8 +244,8 @@ static void fade(struct channel *ch)
 	ch->phase = CHANNEL_FADING;
 	ch->timer.fn = on_faded;
 	channel_publish(ch, CHAN_WAIT_RX | CHAN_WAIT_TX);
-	if (loop_timer_set(ch->d->loop, &ch->timer, 
-		    clock_ns() + ch->d->cfg->linger_s * UINT64_C(1000000000)) < 0)
+	if (loop_timer_set(ch->d->loop, &ch->timer,
+		clock_ns() + ch->d->cfg->linger_s * UINT64_C(1000000000)) < 0)
 		channel_detach(ch, ch->error);
 }
 
