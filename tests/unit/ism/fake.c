@@ -241,7 +241,8 @@ static int fake_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, 
 	return 0;
 }
 
-static int fake_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova)
+static int fake_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset,
+	uint64_t *iova)
 {
 	struct fake *f = fake_of(z);
 	uint64_t align = 4096;

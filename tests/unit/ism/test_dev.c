@@ -186,7 +186,7 @@ static void test_refusals_at_open(void **state)
 	ism_irq_ack(dev);
 }
 
-/* Every store and load of opening, the self-test's included, may be the one the function dies at. */
+/* Every store and load of opening, the self-test's included, may be where the function dies. */
 static void test_gone_at_any_step(void **state)
 {
 	size_t stores, loads;
@@ -481,7 +481,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_open_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_function, setup_closed, teardown),
-		cmocka_unit_test_setup_teardown(test_either_identity_will_do, setup_closed, teardown),
+		cmocka_unit_test_setup_teardown(test_either_identity_will_do, setup_closed,
+			teardown),
 		cmocka_unit_test_setup_teardown(test_too_small, setup_closed, teardown),
 		cmocka_unit_test_setup_teardown(test_vlan_required, setup_closed, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals_at_open, setup_closed, teardown),

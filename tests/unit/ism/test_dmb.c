@@ -310,7 +310,7 @@ static void test_all_indexes(void **state)
 	f.nlog = 0;
 }
 
-/* Unregistered, queue and signals off, door closed; and only then the memory is gone (see the fake). */
+/* Unregistered, queue and signals off, door closed, and then the memory is gone: see the fake. */
 static void test_close_order(void **state)
 {
 	static const uint8_t cmds[] = { 0x0b, 0x12, 0x11 };

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -66,50 +65,50 @@ static void on_overrun(void *ctx)
 static const struct ism_handler handler = { .dmb = on_dmb, .event = on_event,
 	.overrun = on_overrun };
 
-static void pause_briefly(void)
-{
-	const struct timespec ts = { .tv_nsec = 1000000 };
-
-	nanosleep(&ts, NULL);
-}
-
-static void open_side(int n)
+static int open_side(int n)
 {
 	struct ism_params params = { .handler = &handler, .ctx = &side[n], .name = "test" };
-	uint64_t end = clock_ns() + HANG_NS;
 	struct vu_client_params client;
 	struct vfio_device *vdev;
 	struct zpci *z;
 	char path[64];
+	int r;
 
 	side[n] = (struct side){ 0 };
 	snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, n);
-	while (access(path, F_OK) < 0 && clock_ns() < end)
-		pause_briefly();
 	client = (struct vu_client_params){ .path = path, .timeout_ms = 20000 };
-	assert_int_equal(vu_client_open(&client, &vdev), 0);
-	assert_int_equal(zpci_open_region(vdev, &z), 0);
-	assert_int_equal(ism_open(z, &params, &side[n].dev), 0);
+	r = vu_client_open(&client, &vdev);
+	if (r == 0)
+		r = zpci_open_region(vdev, &z);
+	if (r == 0)
+		r = ism_open(z, &params, &side[n].dev);
+	return r;
 }
 
-static int setup(void **state)
+/* The fabric announces itself by a line of output, once its sockets listen. */
+static int start_fabric(void)
 {
-	char functions[8];
+	int out[2];
+	char functions[8], line[256];
+	ssize_t n;
 
-	memcpy(dir_used, dir, sizeof(dir));
-	if (!mkdtemp(dir_used))
-		return -1;
 	snprintf(functions, sizeof(functions), "%d", NFUNC);
+	if (pipe(out) < 0)
+		return -1;
 	fabric = fork();
 	if (fabric == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(out[1], STDOUT_FILENO);
+		close(out[0]);
+		close(out[1]);
 		execl(getenv("ISM_FABRICD"), "ism-fabricd", "--functions", functions, "--dir",
 			dir_used, NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < NFUNC; i++)
-		open_side(i);
-	return 0;
+	close(out[1]);
+	n = read(out[0], line, sizeof(line)); /* end of file when it does not start */
+	close(out[0]);
+	return n > 0 ? 0 : -1;
 }
 
 static void end_fabric(int sig)
@@ -137,6 +136,21 @@ static int teardown(void **state)
 	snprintf(path, sizeof(path), "%s/lock", dir_used);
 	unlink(path);
 	return rmdir(dir_used);
+}
+
+static int setup(void **state)
+{
+	int r;
+
+	memcpy(dir_used, dir, sizeof(dir));
+	if (!mkdtemp(dir_used))
+		return -1;
+	r = start_fabric();
+	for (int i = 0; i < NFUNC && r == 0; i++)
+		r = open_side(i);
+	if (r < 0)
+		teardown(state);
+	return r;
 }
 
 /* Polls @n until @cond holds. */
@@ -331,7 +345,7 @@ static void test_reset(void **state)
 	POLL_UNTIL(0, has_event(0, ISM_EVENT_DEV, ISM_EV_GID_DISABLED, gid1));
 	assert_int_equal(ism_move_data(side[0].dev, &m, 1, &done), -EIO);
 	side[1].dev = ism_close(side[1].dev);
-	open_side(1);
+	assert_int_equal(open_side(1), 0);
 	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, false, 0), 0);
 	assert_int_equal(move1(1, dmb, 0, &word, 8, false), 0);
 }
