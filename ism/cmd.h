@@ -32,9 +32,9 @@ int ism_port_error(struct ism_port *p, int err);
 
 /*
  * Executes the command whose header begins @req (@req_len bytes, 8..40) and reads @resp_len bytes
- * (8..sizeof(struct ism_resp_query_info), a multiple of 8) of the reply into @resp, which is touched
- * only on success. 0 · the device's return code, 1..0xFFFE · -EIO no usable answer (ism_last_ret()
- * is 0xFFFF) · -ENODEV.
+ * (8..sizeof(struct ism_resp_query_info), a multiple of 8) of the reply into @resp, which is
+ * touched only on success. 0 · the device's return code, 1..0xFFFE · -EIO no usable answer
+ * (ism_last_ret() is 0xFFFF) · -ENODEV.
  */
 int ism_execute(struct ism_port *p, const void *req, size_t req_len, void *resp, size_t resp_len);
 

@@ -22,8 +22,8 @@ static int check_function(const struct ism_dev *dev)
 	bool by_id = caps->vendor == ISM_PCI_VENDOR && caps->device == ISM_PCI_DEVICE;
 
 	if (!by_id && caps->info.pft != ISM_PFT) {
-		log_err("%s: PCI function %04x:%04x of type %u is no ISM function; name one of type "
-			"1014:04ed",
+		log_err("%s: PCI function %04x:%04x of type %u is no ISM function; name one with "
+			"id 1014:04ed",
 			dev->port.name, caps->vendor, caps->device, caps->info.pft);
 		return -ENOTSUP;
 	}
@@ -160,7 +160,7 @@ struct ism_dev *ism_close(struct ism_dev *dev)
 		ism_cmd_unreg_sba(&dev->port);
 	if (dev->irq_fd >= 0)
 		zpci_set_msi(dev->port.z, -1);
-	/* The device's access ends here, whatever it refused before; memory goes only afterwards. */
+	/* Ends the device's access, whatever it refused before; memory goes only afterwards. */
 	zpci_close(dev->port.z);
 	ism_dmb_drop_all(dev);
 	ism_memory_drop(&dev->shared);

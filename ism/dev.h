@@ -18,7 +18,7 @@ enum ism_dmb_state {
 	ISM_DMB_LIVE,
 	ISM_DMB_LEAVING, /* unregistered; memory and index are in quarantine */
 	ISM_DMB_KEPT,	 /* the device may still write: kept until the door is closed */
-	ISM_DMB_RETIRED, /* memory released, but the device never confirmed that the index is free */
+	ISM_DMB_RETIRED, /* memory released, but the device never confirmed to free the index */
 };
 
 struct ism_dmb_entry {

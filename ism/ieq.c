@@ -69,7 +69,8 @@ static bool went_round(const struct ism_ieq *q, uint64_t idx)
 	return memcmp(&now, &q->last, sizeof(now)) != 0;
 }
 
-unsigned int ism_ieq_poll(struct ism_ieq *q, bool e, struct ism_event out[ISM_IEQ_SLOTS], bool *lost)
+unsigned int ism_ieq_poll(struct ism_ieq *q, bool e, struct ism_event out[ISM_IEQ_SLOTS],
+	bool *lost)
 {
 	uint64_t idx = load_idx(q);
 	unsigned int n;

@@ -3,13 +3,13 @@
  * ieq.h - the event queue
  *
  * A ring of 15 entries without a consumer index: the function writes an entry and then the header's
- * idx, which runs 1..15, 1..15 and is 0 only before the first event. Fifteen unread events look like
- * none, more overwrite silently. What tells them apart is the entry consumed last: only an event
- * that went once round the ring changes it. Where even that looks the same, e without a new event
- * counts as lost events, except once after events were taken: the function sets e after idx, so
- * that e may belong to those.
+ * idx, which runs 1..15, 1..15 and is 0 only before the first event. Fifteen unread events look
+ * like none, more overwrite silently. What tells them apart is the entry consumed last: only an
+ * event that went once round the ring changes it. Where even that looks the same, e without a new
+ * event counts as lost events, except once after events were taken: the function sets e after idx,
+ * so that e may belong to those.
  *
- * The queue is never trusted: idx is read once per poll and checked, a poll takes at most 15 events.
+ * The queue is never trusted: idx is read once per poll and checked; a poll takes at most 15.
  */
 #ifndef SMCDU_ISM_IEQ_H
 #define SMCDU_ISM_IEQ_H

@@ -67,7 +67,7 @@ struct ism_profile {
 	bool full_move;		/* a move of max_store bytes arrived */
 	bool refuses_crossing;	/* (checked by the door) not asked of the device */
 	bool signal_without_msi; /* a signalled move showed up in the SBA with MSI never enabled */
-	bool signal_with_s;	/* ... and another one with s still set: polling may leave s alone */
+	bool signal_with_s;	/* ... and one with s still set: polling may leave s alone */
 	uint16_t mask_idx0;	/* mask value seen for signal index 0 */
 	bool self_event;	/* SIGNAL_IEQ to the own GID arrived */
 	bool unreg_event;	/* UNREG_DMB caused a BUF event */
@@ -91,7 +91,7 @@ struct ism_counters {
 };
 
 struct ism_params {
-	const struct ism_handler *handler;
+	const struct ism_handler *handler; /* required; its functions may be NULL */
 	void *ctx;
 	const char *name;	  /* for log lines; not copied */
 	bool skip_selftest;

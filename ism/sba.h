@@ -2,9 +2,9 @@
 /*
  * sba.h - the signal page
  *
- * The function sets s, e, DMB bits and mask bits at any time; the driver only clears, always with an
- * atomic operation of the field's own width, so that a bit set meanwhile is never lost. Bits are
- * levels, not counters. The scan is not gated on s: s exists for the interrupt alone.
+ * The function sets s, e, DMB bits and mask bits at any time; the driver only clears, always with
+ * an atomic operation, so that a bit set meanwhile is never lost. Bits are levels, not counters.
+ * The scan is not gated on s: s exists for the interrupt alone.
  *
  * @page is 4096 bytes, page-aligned, shared with the device.
  */
