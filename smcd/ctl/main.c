@@ -113,7 +113,8 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'f':
 			o->json = strcmp(optarg, "json") == 0;
 			if (!o->json && strcmp(optarg, "text") != 0) {
-				fprintf(stderr, NAME ": --format is text or json, not '%s'\n", optarg);
+				fprintf(stderr, NAME ": --format is text or json, not '%s'\n",
+					optarg);
 				return USAGE;
 			}
 			break;
@@ -159,7 +160,8 @@ static int print(const struct options *o, const char *text)
 	struct json_object *root = json_tokener_parse(text);
 
 	if (!json_object_is_type(root, json_type_object)) {
-		fprintf(stderr, NAME ": the daemon's answer is no report; is it of another version?\n");
+		fprintf(stderr, NAME
+			": the daemon's answer is no report: is it of another version?\n");
 		json_object_put(root);
 		return FAILED;
 	}

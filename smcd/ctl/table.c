@@ -29,8 +29,11 @@ const char *cell_text(struct json_object *o, const char *key, char *buf, size_t 
 		text = scalar_text(v);
 	if (!text || !*text)
 		return "-";
-	for (i = 0; text[i] && i < size - 1; i++)
-		buf[i] = text[i] > 0x20 && text[i] < 0x7f ? text[i] : '?';
+	for (i = 0; i < size - 1 && text[i]; i++) {
+		buf[i] = text[i];
+		if (text[i] <= 0x20 || text[i] >= 0x7f)
+			buf[i] = '?';
+	}
 	buf[i] = '\0';
 	return buf;
 }

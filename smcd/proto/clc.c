@@ -140,7 +140,8 @@ ssize_t clc_encode_proposal(uint8_t *buf, const struct clc_proposal *p)
 	 * The SMC-D area stays zero: a D2-only proposal has no IP area, and a Linux server reads its
 	 * prefix count from the last byte of the GID there.
 	 */
-	put_frame(buf, len, CLC_PROPOSAL, 2 << 4 | CLC_TYPE_D << 2 | CLC_TYPE_NEITHER, CLC_EYE_SMCR);
+	put_frame(buf, len, CLC_PROPOSAL, 2 << 4 | CLC_TYPE_D << 2 | CLC_TYPE_NEITHER,
+		CLC_EYE_SMCR);
 	store_be16(buf + CLC_P_V2EXT_OFF, CLC_P_FIXED_LEN - CLC_P_V2EXT_BASE);
 
 	v2 = buf + CLC_P_FIXED_LEN;

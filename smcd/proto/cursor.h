@@ -31,6 +31,7 @@ static inline struct smc_cursor cursor_of(uint64_t pos, uint32_t n)
  * *advance; -EPROTO when the cursor is outside the ring, went backwards, skipped a turn, or advanced
  * by more than @max.
  */
-int cursor_advance(uint64_t pos, struct smc_cursor now, uint32_t n, uint64_t max, uint64_t *advance);
+int cursor_advance(uint64_t pos, struct smc_cursor now, uint32_t n, uint64_t max,
+	uint64_t *advance);
 
 #endif

@@ -69,8 +69,10 @@ static bool clc_ok(const struct rdv_record *rec, enum clc_type *type)
 
 static void put_name(uint8_t *field, const char *name)
 {
-	memset(field, 0, RDV_NAME_LEN);
-	memcpy(field, name, strlen(name));
+	size_t len = strnlen(name, RDV_NAME_LEN);
+
+	memcpy(field, name, len);
+	memset(field + len, 0, RDV_NAME_LEN - len);
 }
 
 static ssize_t encode_hello(uint8_t *payload, const struct rdv_record *rec)

@@ -120,7 +120,8 @@ static void test_long_names_are_cut(void **state)
 static void test_numbers(void **state)
 {
 	check_text("dmb", "{\"dmbs\":[{\"device\":\"ism0\",\"idx\":-1,\"token\":\"0x1\","
-		"\"size\":18446744073709551615,\"rgid\":\"0x2\",\"use\":\"channel\",\"channel\":1.5}]}",
+		"\"size\":18446744073709551615,\"rgid\":\"0x2\",\"use\":\"channel\","
+		"\"channel\":1.5}]}",
 		"Device  Idx  Token                  Size  Remote-GID  Use      Channel\n"
 		"ism0     -1  0x1    18446744073709551615  0x2         channel      1.5\n");
 }

@@ -80,10 +80,12 @@ static void test_cursor_edges(void **state)
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 1, 0 }, n, n, &adv), 0);
 	assert_true(adv == n);
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 1, 0 }, n, n - 1, &adv), -EPROTO);
-	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 2, 0 }, n, UINT64_MAX, &adv), -EPROTO);
+	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 2, 0 }, n, UINT64_MAX, &adv),
+		-EPROTO);
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 65535, 0 }, n, n, &adv), -EPROTO);
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 0, n }, n, n, &adv), -EPROTO);
-	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 0, UINT32_MAX }, n, n, &adv), -EPROTO);
+	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 0, UINT32_MAX }, n, n, &adv),
+		-EPROTO);
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 0, n - 1 }, n, n, &adv), 0);
 	assert_true(adv == n - 1);
 }
@@ -141,9 +143,11 @@ static void test_block_extremes(void **state)
 		.prod_flags = 0xff, .conn_flags = 0xff };
 
 	check_block(&m, CDC_LITTLE,
-		"\xfe\0\0\0\0\0\0\0" "\xfe\xff\xfd\xff\xff\xff\0\0" "\x34\x12\xbc\x9a\x78\x56\xff\xff" Z8);
+		"\xfe\0\0\0\0\0\0\0" "\xfe\xff\xfd\xff\xff\xff\0\0"
+		"\x34\x12\xbc\x9a\x78\x56\xff\xff" Z8);
 	check_block(&m, CDC_BIG,
-		"\xfe\0\0\0\0\0\0\0" "\xff\xfe\xff\xff\xff\xfd\0\0" "\x12\x34\x56\x78\x9a\xbc\xff\xff" Z8);
+		"\xfe\0\0\0\0\0\0\0" "\xff\xfe\xff\xff\xff\xfd\0\0"
+		"\x12\x34\x56\x78\x9a\xbc\xff\xff" Z8);
 }
 
 /* What is reserved, and the type byte, do not matter to a reader. */
@@ -235,7 +239,8 @@ static void stream_random(uint32_t n, unsigned int seed)
 		tx += put;
 		rx += round % 3 ? (uint64_t)random() % (tx - rx + 1) : tx - rx;
 		if (cdc_update_due(n, tx, rx, told, blocked)) {
-			assert_int_equal(cursor_advance(told, cursor_of(rx, n), n, tx - told, &adv), 0);
+			assert_int_equal(cursor_advance(told, cursor_of(rx, n), n, tx - told, &adv),
+				0);
 			told += adv;
 		}
 		assert_true(told <= rx && rx <= tx && tx - told <= n);

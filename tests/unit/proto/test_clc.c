@@ -132,13 +132,14 @@ static void test_decline_of_early_kernels(void **state)
 /* A message with its length field changed to what it now is, and its trailer put at the end. */
 static int resized(const struct vector *v, size_t len)
 {
-	uint8_t m[300] = { 0 };
+	uint8_t m[V_MAX_LEN + 1] = { 0 };
 
+	assert_true(len < sizeof(m));
 	memcpy(m, v->bytes, len < v->len ? len : v->len);
 	if (len >= 8)
 		store_be16(m + 5, (uint16_t)len);
 	if (len >= 12)
-		memcpy(m + len - 4, v->bytes, 4);
+		memcpy(&m[len - 4], v->bytes, 4);
 	return any(m, len);
 }
 

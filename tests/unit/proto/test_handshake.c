@@ -190,7 +190,7 @@ static void test_server_declines_proposals(void **state)
 static void test_server_declines_without_d2(void **state)
 {
 	struct clc_proposal prop = sane();
-	struct pair p;
+	struct pair p = { 0 };
 	uint8_t *m = p.c.out;
 
 	begin(&p);

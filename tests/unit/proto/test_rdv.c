@@ -91,7 +91,7 @@ static void check_round_trip(const struct rdv_record *rec)
 	uint8_t m[RDV_MAX_LEN];
 	size_t len = build(m, rec), used, cut, i;
 	struct rdv_decoder d = { 0 };
-	struct rdv_record got;
+	struct rdv_record got = { 0 };
 
 	/* In two pieces, cut everywhere; one decoder for all. */
 	for (cut = 0; cut < len; cut++) {
@@ -270,7 +270,7 @@ static void test_service_only_with_proposal(void **state)
 
 	memmove(m + 84, m + 20, len - 20);
 	memset(m + 20, 0, 64);
-	memcpy(m + 20, "echo", 4);
+	memcpy(m + 20, "echo", 5);
 	store_be16(m + 6, (uint16_t)(len + 64));
 	assert_int_equal(decode(m, len + 64, &got), -EPROTO);
 
