@@ -354,7 +354,7 @@ int config_init(struct config *c)
 		.socket_mode = 0660,
 		.loop = LOOP_AUTO,
 		.spin_us = CONFIG_SPIN_DEFAULT,
-		.rcvbuf = 64 * 1024,
+		.rcvbuf = 256 * 1024,
 		.ueid = "SMCD-USER",
 		.linger_s = 30,
 		.limit = {

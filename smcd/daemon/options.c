@@ -92,7 +92,7 @@ static const char usage[] =
 	"      --socket PATH             where applications connect\n"
 	"      --loop auto|io_uring|epoll\n"
 	"      --spin-us N               look at most N microseconds before sleeping\n"
-	"      --rcvbuf SIZE             receive buffer of a channel, 16K..1M (default 64K)\n"
+	"      --rcvbuf SIZE             receive buffer of a channel, 16K..1M (default 256K)\n"
 	"      --ueid NAME               enterprise id that peers must share (default SMCD-USER)\n"
 	"      --max-channels-per-user N\n"
 	"  -v, --verbose                 log more\n"

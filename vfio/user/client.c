@@ -5,6 +5,7 @@
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -21,6 +22,7 @@
 struct vu_client {
 	struct vfio_device dev; /* first */
 	struct wire wire;
+	int hangup_fd; /* epoll: readable once the server is gone */
 	struct vu_caps peer;
 	uint32_t ndmas;
 };
@@ -402,7 +404,7 @@ static int client_reset(struct vfio_device *dev)
 
 static int client_liveness_fd(struct vfio_device *dev)
 {
-	return client_of(dev)->wire.fd;
+	return client_of(dev)->hangup_fd;
 }
 
 static int client_check(struct vfio_device *dev)
@@ -416,6 +418,7 @@ static void client_close(struct vfio_device *dev)
 {
 	struct vu_client *c = client_of(dev);
 
+	fd_closep(&c->hangup_fd);
 	wire_deinit(&c->wire);
 	free(c);
 }
@@ -437,6 +440,20 @@ static const struct vfio_device_ops client_ops = {
 };
 
 /* --- opening --- */
+
+/*
+ * The socket itself is readable with every reply, so whoever waits for it would be woken by each
+ * request. An epoll instance that only listens for the hang-up stays quiet until that.
+ */
+static int watch_hangup(int sock)
+{
+	struct epoll_event ev = { .events = EPOLLRDHUP };
+	int fd FD_CLEANUP = epoll_create1(EPOLL_CLOEXEC);
+
+	if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, sock, &ev) < 0)
+		return -errno;
+	return fd_steal(&fd);
+}
 
 /* The send timeout also limits how long connect() waits for a full backlog. */
 static int connect_to(const char *path, unsigned int timeout_ms)
@@ -507,7 +524,10 @@ int vu_client_open(const struct vu_client_params *params, struct vfio_device **r
 		return fd;
 	}
 	c->dev.ops = &client_ops;
+	c->hangup_fd = watch_hangup(fd);
 	r = wire_init(&c->wire, fd, timeout, params->spin_us);
+	if (r == 0 && c->hangup_fd < 0)
+		r = c->hangup_fd;
 	if (r == 0)
 		r = negotiate(c, &why);
 	if (r < 0) {
