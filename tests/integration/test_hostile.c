@@ -106,12 +106,15 @@ static void send_first(const void *msg, size_t len, const int *fds, unsigned int
 
 static void test_application_messages(void **state)
 {
-	unsigned int fds = proc_fds(g.daemon[GUEST_A]);
 	struct ipc_connect c = good_connect();
 	struct ipc_listen l = { .hdr = ipc_hdr(IPC_LISTEN), .service = "x" };
 	struct ipc_query q = { .hdr = ipc_hdr(IPC_QUERY), .what = 99 };
 	int many[FD_MSG_MAX];
 	uint8_t junk[2048];
+	unsigned int fds;
+
+	sleep_ms(100); /* what came before has been closed */
+	fds = proc_fds(g.daemon[GUEST_A]);
 
 	for (size_t n = 1; n <= sizeof(c) + 1; n += n < 16 ? 1 : 17) { /* every wrong length */
 		memset(junk, 0, sizeof(junk));
