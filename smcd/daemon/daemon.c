@@ -28,6 +28,7 @@
 
 #define SPIN_DEFAULT_US	 50u
 #define FDS_EVERY	 8u /* turns between two looks at the descriptors while busy */
+#define QUARANTINE_LOOK_NS UINT64_C(15000000)
 #define ACCEPT_PAUSE_NS	 UINT64_C(100000000)
 
 /* ---- the socket -------------------------------------------------------------------------------- */
@@ -220,6 +221,18 @@ static bool work(struct daemon *d)
 	return any;
 }
 
+/* DMBs in quarantine are released by polling, which a sleeper would put off for ever. */
+static uint64_t longest_sleep(const struct daemon *d)
+{
+	const struct function *fn;
+
+	LL_FOREACH(d->functions, fn) {
+		if (fn->dev && ism_counters(fn->dev)->quarantined)
+			return QUARANTINE_LOOK_NS;
+	}
+	return LOOP_FOREVER;
+}
+
 /* Nothing is hot and the window is over. */
 static int sleep_until_event(struct daemon *d)
 {
@@ -229,7 +242,7 @@ static int sleep_until_event(struct daemon *d)
 	if (arm_functions(d))
 		return 0; /* something came in between: look at it first */
 	d->stats.sleeps++;
-	ret = loop_turn(d->loop, LOOP_FOREVER);
+	ret = loop_turn(d->loop, longest_sleep(d));
 	d->now_ns = clock_ns();
 	spin_learn(&d->spin, d->now_ns - from);
 	d->busy_ns = d->now_ns;
