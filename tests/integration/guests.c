@@ -248,9 +248,13 @@ void guests_wait_stat(struct guests *g, int guest, const char *name, int64_t val
 	int64_t now;
 
 	while ((now = guests_stat(g, guest, name)) != value) {
-		if (clock_ns() > end)
-			fail_msg("guest %d: %s stays at %lld, expected %lld", guest, name,
-				(long long)now, (long long)value);
+		if (clock_ns() > end) {
+			char *text = NULL;
+
+			smcdu_query(g->ctx[guest], "channel", &text);
+			fail_msg("guest %d: %s stays at %lld, expected %lld: %s", guest, name,
+				(long long)now, (long long)value, text ? text : "no report");
+		}
 		sleep_ms(5);
 	}
 }
