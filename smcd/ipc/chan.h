@@ -17,11 +17,11 @@
  * is loaded once, checked, and only the copy is used.
  *
  * Waking. The application sleeps on the socket after setting its wait bits; the daemon, having
- * published, takes the bits (exchange) and sends one CHAN_WAKE if one of them applied. The daemon
- * sleeps after setting bell; the application, having published, takes the bell (exchange) and sends
- * CHAN_BELL if it was set. Each side has a full barrier between publishing and looking at the
- * other's flag, and re-checks the positions between raising its own flag and sleeping: one of the
- * two always sees the other, so no wake-up is lost.
+ * published, takes the bits that apply, leaves the others, and sends one CHAN_WAKE if it took any.
+ * The daemon sleeps after setting bell; the application, having published, takes the bell (exchange)
+ * and sends CHAN_BELL if it was set. Each side has a full barrier between publishing and looking at
+ * the other's flag, and re-checks the positions between raising its own flag and sleeping: one of
+ * the two always sees the other, so no wake-up is lost.
  *
  * The socket's end of file tells each side that the other is gone. CHAN_CLOSE before it means an
  * orderly close: the daemon delivers what is in the send ring. End of file without it means that the
@@ -37,6 +37,8 @@
 
 #define CHAN_WAIT_RX 1u /* tell me when bytes, an end or an error can be received */
 #define CHAN_WAIT_TX 2u /* tell me when there is space to send, or an error */
+#define CHAN_WAIT_SENT 4u /* tell me when tx_sent reaches tx_pos, or an error */
+#define CHAN_WAIT_ALL (CHAN_WAIT_RX | CHAN_WAIT_TX | CHAN_WAIT_SENT)
 
 #define CHAN_SHUT_WR 1u /* app_flags: nothing follows tx_pos */
 

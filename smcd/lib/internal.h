@@ -63,6 +63,7 @@ struct lib_rx {
 	_Atomic uint64_t calls;
 	const uint8_t *ring;
 	uint32_t size;	     /* N of our ring */
+	_Atomic bool ended;  /* the application saw the end */
 	uint64_t announced;  /* pos when the daemon last had reason to tell the peer */
 	size_t peeked;	     /* given out by smcdu_peek(), not released */
 	struct lib_spin spin;
@@ -185,6 +186,8 @@ struct rx_view {
 };
 
 void tx_look(const struct smcdu_channel *ch, struct tx_view *v);
+/* Everything sent has been moved to the peer. */
+bool tx_delivered(const struct smcdu_channel *ch);
 void rx_look(const struct smcdu_channel *ch, struct rx_view *v);
 
 /* 1: nothing yet. 0: the end. Negative errno. What a receive returns when nothing is unread. */
@@ -229,7 +232,8 @@ void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spi
 /* Re-arms the descriptor unless a chosen event holds. Returns what holds now. */
 unsigned int wait_rearm(struct smcdu_channel *ch);
 
-/* Sleeps until the daemon has news, at most @ms. Needs the channel alone. */
-void wait_a_while(struct smcdu_channel *ch, int ms);
+/* Sleeps until the daemon has moved everything or an end comes, at most @ms (-1: for ever), or less.
+ * Needs the channel alone. */
+void wait_sent(struct smcdu_channel *ch, int ms);
 
 #endif

@@ -129,6 +129,9 @@ static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type t
 	ssize_t n = fd_recv(sock, &buf, sizeof(buf), got_fds, nfds, &got, 0);
 	int r;
 
+	/* It refused without reading the request: reported once, ahead of its answer. */
+	if (n == -ECONNRESET)
+		n = fd_recv(sock, &buf, sizeof(buf), got_fds, nfds, &got, 0);
 	if (n == 0)
 		return no_daemon(ctx, -ECONNRESET);
 	if (n < 0 && n != -EMSGSIZE)

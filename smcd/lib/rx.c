@@ -22,10 +22,13 @@ void rx_look(const struct smcdu_channel *ch, struct rx_view *v)
 	v->status = channel_status(ch);
 	v->flags = cdc_load_cons(ch->dmb, ch->order).conn_flags;
 	now = cdc_load_prod(ch->dmb, ch->order);
+	if (atomic_load_explicit(&ch->rx.ended, memory_order_relaxed))
+		v->flags |= CDC_SENDING_DONE;
 	/* After a violation nothing new is accepted; what was accepted is still delivered. */
 	v->impossible = atomic_load_explicit(&ch->failed, memory_order_relaxed) ||
-		cursor_advance(prod, now, ch->rx.size, ch->rx.size - (prod - pos), &advance) < 0;
-	v->prod = prod + advance;
+		cursor_advance(prod, now, ch->rx.size, ch->rx.size - (prod - pos), &advance) < 0 ||
+		(advance && atomic_load_explicit(&ch->rx.ended, memory_order_relaxed));
+	v->prod = v->impossible ? prod : prod + advance;
 }
 
 int rx_ending(const struct rx_view *v)
@@ -52,6 +55,8 @@ static ssize_t rx_unread(struct smcdu_channel *ch)
 	if (unread)
 		return (ssize_t)unread;
 	end = rx_ending(&v);
+	if (end == 0) /* the application was told: whatever the peer does, the end stays */
+		atomic_store_explicit(&ch->rx.ended, true, memory_order_relaxed);
 	return end > 0 ? -EAGAIN : end;
 }
 
@@ -85,8 +90,8 @@ static void consume(struct smcdu_channel *ch, size_t n)
 	/* Release: the bytes are copied out before anybody may overwrite them. */
 	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
 	/*
-	 * Full barrier: rx_pos before the B flag. Pairs with the daemon, which sees a CDC that
-	 * carries B before it loads rx_pos: if B came too late for us, the daemon knows.
+	 * Full barrier: rx_pos before the B flag. A CDC with a B that comes too late for this look
+	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	blocked = cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_WRITER_BLOCKED;
@@ -132,6 +137,7 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		if ((size_t)n > len - done)
 			n = (ssize_t)(len - done);
 		copy_out(ch, &it, (size_t)n);
+		ch->rx.peeked = 0; /* these bytes are gone now */
 		consume(ch, (size_t)n);
 		done += (size_t)n;
 		if (!(flags & SMCDU_WAITALL))

@@ -15,7 +15,6 @@
 #include "vfio/base/fd.h"
 
 #define PUBLISH_CHUNK 32768u /* the daemon starts on a large send before the copy ends */
-#define FLUSH_WAIT_MAX_MS 16
 
 void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 {
@@ -31,6 +30,13 @@ void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 	v->space = ch->tx.size - (uint32_t)(pos - v->cons);
 	if (!v->status && (w.conn_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
 		v->status = -ECONNRESET;
+}
+
+bool tx_delivered(const struct smcdu_channel *ch)
+{
+	/* Acquire: pairs with the daemon's release after the store to the peer. */
+	return atomic_load_explicit(&ch->ctl->tx_sent, memory_order_acquire) ==
+	       lib_get(&ch->tx.pos);
 }
 
 /* Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. */
@@ -117,6 +123,7 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		n = len - done < space ? len - done : space;
 		n = n < PUBLISH_CHUNK ? n : PUBLISH_CHUNK;
 		copy_in(ch, &it, n);
+		ch->tx.reserved = 0; /* that space is taken now */
 		publish(ch, n);
 		done += n;
 	}
@@ -214,16 +221,11 @@ int smcdu_shutdown(struct smcdu_channel *ch)
 	return 0;
 }
 
-/*
- * The daemon does not tell when tx_sent moves, but space appears at the peer before the last bytes
- * can move: that wakes, and the rest is looked for with growing pauses.
- */
 int smcdu_flush(struct smcdu_channel *ch, uint32_t timeout_ms)
 {
 	uint64_t deadline = timeout_ms == UINT32_MAX ? UINT64_MAX :
 		clock_ns() + timeout_ms * UINT64_C(1000000);
 	struct tx_view v;
-	int pause = 1;
 
 	if (!channel_mine(ch))
 		return lib_fail_plain(-EPERM);
@@ -231,9 +233,7 @@ int smcdu_flush(struct smcdu_channel *ch, uint32_t timeout_ms)
 		int left = lib_ms_left(deadline);
 
 		tx_look(ch, &v);
-		/* Acquire: pairs with the daemon's release after the store to the peer. */
-		if (atomic_load_explicit(&ch->ctl->tx_sent, memory_order_acquire) ==
-		    lib_get(&ch->tx.pos))
+		if (tx_delivered(ch))
 			return 0;
 		if (v.impossible)
 			return channel_error(ch, channel_violation(ch,
@@ -243,7 +243,6 @@ int smcdu_flush(struct smcdu_channel *ch, uint32_t timeout_ms)
 		if (left == 0)
 			return lib_fail(-ETIMEDOUT, "the peer '%s' does not take the bytes sent",
 				ch->info.peer);
-		wait_a_while(ch, left < 0 || left > pause ? pause : left);
-		pause = pause < FLUSH_WAIT_MAX_MS ? pause * 2 : pause;
+		wait_sent(ch, left);
 	}
 }

@@ -237,12 +237,17 @@ unsigned int wait_rearm(struct smcdu_channel *ch)
 	return ev;
 }
 
-void wait_a_while(struct smcdu_channel *ch, int ms)
+void wait_sent(struct smcdu_channel *ch, int ms)
 {
 	struct pollfd p = { .fd = ch->sock, .events = POLLIN };
 	struct lib_wait *w = &ch->wait;
+	struct tx_view v;
 
-	arm(ch, CHAN_WAIT_TX);
+	arm(ch, CHAN_WAIT_SENT);
+	tx_look(ch, &v);
+	/* The last look, see arm(). A wake-up for what it finds may be on its way: read later. */
+	if (v.impossible || v.status || tx_delivered(ch))
+		return;
 	atomic_fetch_add_explicit(&ch->sleeps, 1, memory_order_relaxed);
 	poll(&p, 1, ms);
 	pthread_mutex_lock(&w->lock);

@@ -81,7 +81,7 @@ int vu_conn_process(struct vu_conn *c);
 void vu_conn_pause(struct vu_conn *c, bool paused);
 
 /*
- * Accepts DMA memory that its owner can shrink (default: refused with EINVAL). A client that does
+ * Accepts DMA memory that its owner can shrink (default: refused with EPERM). A client that does
  * shrink it kills this process with SIGBUS, so only where every client is trusted.
  */
 void vu_conn_allow_unsealed(struct vu_conn *c, bool allow);

@@ -256,6 +256,44 @@ static void test_hostile_producer(void **state)
 	}
 }
 
+/* An end that the application was told stays one, and nothing may follow it. */
+static void test_the_end_stays(void **state)
+{
+	struct rig *r = *state;
+
+	r->f.conn_flags = CDC_SENDING_DONE;
+	fake_write(&r->f, 7);
+	must_recv(r, 7);
+	assert_int_equal(smcdu_recv(r->ch, r->buf, 1, SMCDU_DONTWAIT), 0);
+	r->f.conn_flags = 0;
+	fake_cdc(&r->f);
+	assert_int_equal(smcdu_recv(r->ch, r->buf, 1, SMCDU_DONTWAIT), 0);
+	assert_true(smcdu_events(r->ch) & SMCDU_HUP);
+	fake_write(&r->f, 1);
+	assert_int_equal(smcdu_recv(r->ch, r->buf, 1, SMCDU_DONTWAIT), -ECONNRESET);
+	assert_int_equal(smcdu_send(r->ch, r->buf, 1, SMCDU_DONTWAIT), -ECONNRESET);
+}
+
+/* What was peeked or reserved is void once another call took it. */
+static void test_void_windows(void **state)
+{
+	struct rig *r = *state;
+	const void *data;
+	void *space;
+	size_t len;
+
+	fake_write(&r->f, 10);
+	assert_int_equal(smcdu_peek(r->ch, &data, &len, 0), 0);
+	must_recv(r, 10);
+	assert_int_equal(smcdu_release(r->ch, 1), -EINVAL);
+	assert_int_equal(atomic_load(&r->f.ctl->rx_pos), 10);
+	assert_int_equal(smcdu_reserve(r->ch, &space, &len, 0), 0);
+	pattern_fill(r->buf, 0, r->f.tx_n);
+	assert_int_equal(smcdu_send(r->ch, r->buf, r->f.tx_n, 0), r->f.tx_n);
+	assert_int_equal(smcdu_commit(r->ch, 1), -EINVAL);
+	assert_int_equal(atomic_load(&r->f.ctl->tx_pos), r->f.tx_n);
+}
+
 static void test_largest_advance_is_accepted(void **state)
 {
 	struct rig *r = *state;
@@ -434,7 +472,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_send_over_many_turns, setup_little, teardown),
 		T(test_vectors), T(test_zero_copy), T(test_end_comes_after_the_bytes),
 		T(test_abort_comes_after_the_bytes), T(test_daemon_error_comes_after_the_bytes),
-		T(test_daemon_death), T(test_hostile_producer), T(test_largest_advance_is_accepted),
+		T(test_daemon_death), T(test_hostile_producer), T(test_the_end_stays),
+		T(test_void_windows), T(test_largest_advance_is_accepted),
 		T(test_hostile_consumer), T(test_bell), T(test_reader_rings_when_due),
 		T(test_farewells), T(test_flush), T(test_fork), T(test_info_and_stats),
 	};

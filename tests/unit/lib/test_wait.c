@@ -427,6 +427,37 @@ static void test_violation_wakes_the_other(void **state)
 	}
 }
 
+static void *flush_call(void *arg)
+{
+	struct blocked *b = arg;
+
+	b->ret = smcdu_flush(b->r->ch, UINT32_MAX);
+	return NULL;
+}
+
+/* One sleep for any number of bytes: woken when the last one is moved, not before. */
+static void test_flush_sleeps_once(void **state)
+{
+	struct rig *r = *state;
+	struct blocked b = { .r = r };
+	pthread_t t;
+
+	pattern_fill(r->buf, 0, 1000);
+	assert_int_equal(smcdu_send(r->ch, r->buf, 1000, 0), 1000);
+	pthread_create(&t, NULL, flush_call, &b);
+	for (int i = 0; i < 9; i++) {
+		while (!(atomic_load(&r->f.ctl->app_wait) & CHAN_WAIT_SENT) || !stats_of(r->ch).sleeps)
+			sched_yield();
+		assert_int_equal(fake_take(&r->f, 100), 100);
+		fake_wake(&r->f, CHAN_WAIT_RX | CHAN_WAIT_TX);
+	}
+	assert_int_equal(fake_take(&r->f, 100), 100);
+	fake_wake(&r->f, CHAN_WAIT_SENT);
+	pthread_join(t, NULL);
+	assert_int_equal(b.ret, 0);
+	assert_int_equal(stats_of(r->ch).sleeps, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -437,7 +468,7 @@ int main(void)
 		T(test_blocking_between_polls), T(test_stray_message_ends_it),
 		T(test_two_threads), T(test_two_threads_that_spin),
 		T(test_poll_loop), T(test_daemon_dies_under_sleepers),
-		T(test_each_sleeper_is_woken), T(test_violation_wakes_the_other),
+		T(test_each_sleeper_is_woken), T(test_violation_wakes_the_other), T(test_flush_sleeps_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
