@@ -181,6 +181,7 @@ int channel_go_live(struct channel *ch, int sock)
 	ch->phase = CHANNEL_LIVE;
 	ch->close.state = SMC_ACTIVE;
 	ch->listener = NULL;
+	channel_publish(ch, 0);
 	/* The peer may have written before we listened: the first service looks at the CDC. */
 	channel_heat(ch);
 	return 0;
@@ -227,7 +228,7 @@ void channel_detach(struct channel *ch, int err)
 	ch->close.state = SMC_CLOSED;
 	if (!ch->error)
 		ch->error = err;
-	channel_publish(ch, CHAN_WAIT_RX | CHAN_WAIT_TX);
+	channel_publish(ch, CHAN_WAIT_ALL);
 	if (ch->sock.fd < 0)
 		reap_later(ch);
 }
@@ -243,7 +244,7 @@ static void fade(struct channel *ch)
 {
 	ch->phase = CHANNEL_FADING;
 	ch->timer.fn = on_faded;
-	channel_publish(ch, CHAN_WAIT_RX | CHAN_WAIT_TX);
+	channel_publish(ch, CHAN_WAIT_ALL);
 	if (loop_timer_set(ch->d->loop, &ch->timer,
 		clock_ns() + ch->d->cfg->linger_s * UINT64_C(1000000000)) < 0)
 		channel_detach(ch, ch->error);
@@ -271,6 +272,26 @@ void channel_abort(struct channel *ch, int err)
 		channel_detach(ch, err);
 	else
 		fade(ch);
+}
+
+/* The peer did not make room for all of it. Once delivered, what is left is the peer's to read. */
+static void on_lingered(struct loop_timer *timer)
+{
+	struct channel *ch = CONTAINER(timer, struct channel, timer);
+
+	if (ch->s.tx_sent != ch->tx_pos)
+		channel_abort(ch, ETIMEDOUT);
+}
+
+void channel_closing(struct channel *ch)
+{
+	ch->closing = true;
+	ch->timer.fn = on_lingered;
+	if (loop_timer_set(ch->d->loop, &ch->timer,
+		clock_ns() + ch->d->cfg->linger_s * UINT64_C(1000000000)) < 0)
+		channel_abort(ch, ENOMEM);
+	else
+		channel_heat(ch);
 }
 
 void channel_drop_app(struct channel *ch)

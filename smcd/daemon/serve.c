@@ -169,6 +169,11 @@ static bool take_in(struct channel *ch, struct stream_news *news)
 		violation(ch, "the peer's cursors are out of range");
 		return false;
 	}
+	/* Flags are sticky, and nothing follows an end. */
+	if ((ch->close.rx_flags & ~news->conn_flags) || (ch->close.rx_flags && news->bytes)) {
+		violation(ch, "the peer went on after its end");
+		return false;
+	}
 	if (stream_consume(&ch->s, ch->app_rx) < 0) {
 		violation(ch, "the application's receive position is out of range");
 		return false;
@@ -190,7 +195,7 @@ static ssize_t send_out(struct channel *ch)
 
 static bool serve_live(struct channel *ch)
 {
-	uint8_t old_flags = ch->close.rx_flags;
+	const struct smc_close old = ch->close;
 	struct stream_news news;
 	uint32_t bits = 0;
 	ssize_t sent;
@@ -213,9 +218,11 @@ static bool serve_live(struct channel *ch)
 		bits |= CHAN_WAIT_RX;
 	if (news.space)
 		bits |= CHAN_WAIT_TX;
-	if (ch->close.rx_flags != old_flags)
-		bits |= CHAN_WAIT_RX | CHAN_WAIT_TX;
-	if (bits || sent > 0)
+	if (sent > 0 && ch->s.tx_sent == ch->tx_pos)
+		bits |= CHAN_WAIT_SENT;
+	if (ch->close.rx_flags != old.rx_flags)
+		bits |= CHAN_WAIT_ALL;
+	if (bits || sent > 0 || ch->close.state != old.state)
 		channel_publish(ch, bits);
 	return bits || sent > 0;
 }
@@ -318,8 +325,7 @@ static void on_message(struct channel *ch, uint16_t type)
 				violation(ch, "the application took back its send position");
 				break;
 			}
-			ch->closing = true;
-			channel_heat(ch);
+			channel_closing(ch);
 		} else if (ch->phase < CHANNEL_LIVE) {
 			channel_drop_app(ch);
 		}
@@ -348,6 +354,8 @@ void channel_on_sock(struct loop_source *src, short revents)
 		len = fd_recv(src->fd, &msg, sizeof(msg), fds, 0, &nfds, MSG_DONTWAIT);
 		if (len == -EAGAIN)
 			return;
+		if (len == -ECONNRESET)
+			continue; /* it left wake-ups unread; what it said last comes behind */
 		if (len > 0 && ipc_check_simple(&msg, (size_t)len, &type) == 0) {
 			on_message(ch, type);
 			continue;
