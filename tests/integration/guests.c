@@ -210,20 +210,32 @@ unsigned int proc_maps(pid_t pid)
 	return n;
 }
 
-long proc_rss_kib(pid_t pid)
+/* A number in /proc/PID/status; -1 when it is not there. */
+static long status_field(pid_t pid, const char *name)
 {
 	char path[64], line[256];
-	long kib = -1;
+	size_t len = strlen(name);
+	long value = -1;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
 	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmRSS: %ld kB", &kib) == 1)
-			break;
+	while (value < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ':')
+			value = strtol(line + len + 1, NULL, 10);
 	fclose(f);
-	return kib;
+	return value;
+}
+
+long proc_rss_kib(pid_t pid)
+{
+	return status_field(pid, "VmRSS");
+}
+
+uint64_t proc_wakeups(pid_t pid)
+{
+	return (uint64_t)status_field(pid, "voluntary_ctxt_switches");
 }
 
 int64_t guests_stat(struct guests *g, int guest, const char *name)

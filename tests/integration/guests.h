@@ -46,6 +46,8 @@ void guests_connect(struct guests *g, int from, const char *service, struct smcd
 unsigned int proc_fds(pid_t pid);
 unsigned int proc_maps(pid_t pid);
 long proc_rss_kib(pid_t pid);
+/* How often the process has slept so far (voluntary context switches). */
+uint64_t proc_wakeups(pid_t pid);
 
 /* A number in the daemon's stats reply, by name; -1 when it is not there. */
 int64_t guests_stat(struct guests *g, int guest, const char *name);

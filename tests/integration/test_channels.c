@@ -115,6 +115,36 @@ static void test_many_at_once(void **state)
 	guests_wait_stat(&g, GUEST_B, "channels", 0);
 }
 
+static uint64_t wakeups(void)
+{
+	return proc_wakeups(g.fabric) + proc_wakeups(g.daemon[0]) + proc_wakeups(g.daemon[1]);
+}
+
+/* Nothing runs, nothing costs: with channels open and quiet nobody wakes up, so nobody uses CPU. */
+static void test_idle(void **state)
+{
+	enum { QUIET = 16 };
+	struct smcdu_channel *a[QUIET], *b[QUIET];
+	uint64_t before;
+
+	for (int i = 0; i < QUIET; i++) {
+		uint64_t tx = 0, rx = 0;
+
+		guests_connect(&g, GUEST_A, "idle", &a[i], &b[i]);
+		pattern_send(a[i], 1, &tx, 100000);
+		pattern_recv(b[i], 1, &rx, 100000);
+	}
+	sleep_ms(500);
+	before = wakeups();
+	sleep_ms(3000);
+	assert_in_range(wakeups() - before, 0, 3);
+	for (int i = 0; i < QUIET; i++) {
+		smcdu_close(a[i]);
+		smcdu_close(b[i]);
+	}
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+}
+
 struct usage {
 	unsigned int fds[3], maps[3];
 	long rss[3];
@@ -193,7 +223,10 @@ static void test_churn(void **state)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest many[] = { cmocka_unit_test(test_many_at_once) };
+	const struct CMUnitTest many[] = {
+		cmocka_unit_test(test_many_at_once),
+		cmocka_unit_test(test_idle),
+	};
 	const struct CMUnitTest churn[] = { cmocka_unit_test(test_churn) };
 
 	if (argc > 2)
