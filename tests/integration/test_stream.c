@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,64 @@ static void test_abort_and_unread(void **state)
 	smcdu_close(a);
 }
 
+struct bulk {
+	struct smcdu_channel *tx, *rx;
+	atomic_bool stop;
+	uint64_t got;
+};
+
+static void *bulk_send(void *arg)
+{
+	static const uint8_t block[65536];
+	struct bulk *k = arg;
+
+	while (!atomic_load(&k->stop))
+		assert_int_equal(smcdu_send(k->tx, block, sizeof(block), 0), sizeof(block));
+	smcdu_shutdown(k->tx);
+	return NULL;
+}
+
+static void *bulk_recv(void *arg)
+{
+	static uint8_t block[65536];
+	struct bulk *k = arg;
+	ssize_t n;
+
+	while ((n = smcdu_recv(k->rx, block, sizeof(block), 0)) > 0)
+		k->got += (uint64_t)n;
+	return NULL;
+}
+
+/* A ping-pong beside a sender that never pauses: both go on. */
+static void test_fair(void **state)
+{
+	struct smcdu_channel *a, *b;
+	struct bulk k = { 0 };
+	pthread_t tt, tr;
+
+	guests_connect(&g, GUEST_A, "bulk", &k.tx, &k.rx);
+	guests_connect(&g, GUEST_A, "ping", &a, &b);
+	pthread_create(&tt, NULL, bulk_send, &k);
+	pthread_create(&tr, NULL, bulk_recv, &k);
+	for (int i = 0; i < 500; i++) {
+		uint8_t c = (uint8_t)i;
+
+		assert_int_equal(smcdu_send(a, &c, 1, 0), 1);
+		assert_int_equal(smcdu_recv(b, &c, 1, 0), 1);
+		assert_int_equal(smcdu_send(b, &c, 1, 0), 1);
+		assert_int_equal(smcdu_recv(a, &c, 1, 0), 1);
+		assert_int_equal(c, (uint8_t)i);
+	}
+	atomic_store(&k.stop, true);
+	pthread_join(tt, NULL);
+	pthread_join(tr, NULL);
+	assert_true(k.got > 65536);
+	smcdu_close(a);
+	smcdu_close(b);
+	smcdu_close(k.tx);
+	smcdu_close(k.rx);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +329,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_poll_writable),
 		cmocka_unit_test(test_close_delivers),
 		cmocka_unit_test(test_abort_and_unread),
+		cmocka_unit_test(test_fair),
 	};
 
 	if (argc > 1)
