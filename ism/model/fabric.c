@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* uthash's default falls through cases in a way that clang warns about. */
-#define HASH_FUNCTION(key, len, value) HASH_FNV(key, len, value)
-
 #include "ism/model/fabric.h"
 
 #include <errno.h>

@@ -22,9 +22,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "ism/model/knobs.h"
+#include "vfio/base/hash.h"
 
 #define FABRIC_FUNCTIONS_MAX 255u
 #define FABRIC_CHID_DEFAULT  0x1d15u

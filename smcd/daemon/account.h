@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "smcd/daemon/hash.h"
+#include "vfio/base/hash.h"
 
 enum account_slot {
 	ACCOUNT_CLIENTS,

@@ -22,10 +22,10 @@
 #include <stdint.h>
 
 #include "smcd/daemon/function.h"
-#include "smcd/daemon/hash.h"
 #include "smcd/daemon/stream.h"
 #include "smcd/ipc/chan.h"
 #include "smcd/proto/close.h"
+#include "vfio/base/hash.h"
 
 #define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
 #define CHANNEL_MAX_RING (1024u * 1024u)

@@ -21,9 +21,9 @@
 #include <stdint.h>
 
 #include "smcd/daemon/function.h"
-#include "smcd/daemon/hash.h"
 #include "smcd/daemon/stream.h"
 #include "smcd/proto/rdv.h"
+#include "vfio/base/hash.h"
 
 #define LINK_MAX_STRANGERS 64u
 #define LINK_OFFER_NS	   UINT64_C(50000000)
