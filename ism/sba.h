@@ -20,7 +20,7 @@
 static inline void ism_sba_clear_s(uint8_t *page)
 {
 	/* A byte AND, not a store: e shares the byte. */
-	__atomic_fetch_and(page, (uint8_t)~ISM_SBA_S, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(page, 0xff ^ ISM_SBA_S, __ATOMIC_SEQ_CST);
 	/*
 	 * Orders the clearing before the rescan: the device sets its bit, then s. Either it finds s
 	 * clear and raises the interrupt, or the rescan finds its bit.
@@ -42,7 +42,7 @@ static inline bool ism_sba_e(const uint8_t *page)
 static inline void ism_sba_clear_e(uint8_t *page)
 {
 	/* Acquire: orders the clearing before the loads of the queue, whose idx is set before e. */
-	__atomic_fetch_and(page, (uint8_t)~ISM_SBA_E, __ATOMIC_ACQ_REL);
+	__atomic_fetch_and(page, 0xff ^ ISM_SBA_E, __ATOMIC_ACQ_REL);
 }
 
 /* Takes (fetches and clears) the bits of word @k, 0..29: bit i MSB-0 is index 32 + 64k + i. */
