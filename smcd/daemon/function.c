@@ -17,7 +17,13 @@
 #define SLOTS_SIZE     (FUNCTION_CDC_SLOTS * CDC_SIZE)
 #define BACKOFF_MIN_NS UINT64_C(1000000000)
 #define BACKOFF_MAX_NS (8 * BACKOFF_MIN_NS)
-#define REPLY_MS       2000u /* longest wait for the fabric: everybody waits with us */
+/*
+ * Longest waits for the fabric, while everybody waits with us. At the start there is nobody yet; an
+ * attempt to reopen must not disturb those on other functions for long.
+ */
+#define REPLY_MS       2000u /* one reply */
+#define START_NS       UINT64_C(2000000000) /* opening at the start */
+#define REOPEN_NS      UINT64_C(250000000)  /* opening again */
 
 /* ---- what the device tells ------------------------------------------------------------------ */
 
@@ -71,10 +77,11 @@ static void on_live(struct loop_source *src, short revents)
 
 /* ---- coming and going ------------------------------------------------------------------------ */
 
-static int open_device(struct function *fn)
+static int open_device(struct function *fn, uint64_t patience_ns)
 {
-	struct vu_client_params vu = { .path = fn->cfg->vfio_user, .timeout_ms = REPLY_MS,
-		.spin_us = fn->d->spin.max_ns / 1000 };
+	struct vu_client_params vu = { .path = fn->cfg->vfio_user,
+		.timeout_ms = (unsigned int)(patience_ns / 1000000),
+		.give_up_ns = clock_ns() + patience_ns, .spin_us = fn->d->spin.max_ns / 1000 };
 	struct ism_params params = { .handler = &handler, .ctx = fn, .name = fn->cfg->name };
 	struct vfio_device *vdev;
 	struct zpci *z;
@@ -86,7 +93,10 @@ static int open_device(struct function *fn)
 	ret = zpci_open_region(vdev, &z);
 	if (ret < 0)
 		return ret;
-	return ism_open(z, &params, &fn->dev);
+	ret = ism_open(z, &params, &fn->dev);
+	if (ret == 0)
+		vu_client_settle(vdev, REPLY_MS);
+	return ret;
 }
 
 static int map_slots(struct function *fn)
@@ -147,11 +157,11 @@ static void identify(struct function *fn)
 	memcpy(fn->local.host, fn->d->cfg->name, CLC_HOST_LEN);
 }
 
-static int bring_up(struct function *fn)
+static int bring_up(struct function *fn, uint64_t patience_ns)
 {
 	int ret;
 
-	ret = open_device(fn);
+	ret = open_device(fn, patience_ns);
 	if (ret < 0)
 		return ret;
 	ret = map_slots(fn);
@@ -179,7 +189,7 @@ static void on_retry(struct loop_timer *timer)
 {
 	struct function *fn = CONTAINER(timer, struct function, retry);
 
-	if (bring_up(fn) < 0)
+	if (bring_up(fn, REOPEN_NS) < 0)
 		schedule_retry(fn);
 }
 
@@ -212,7 +222,7 @@ struct function *function_new(struct daemon *d, const struct config_function *cf
 	fn->backoff_ns = BACKOFF_MIN_NS;
 	clc_eid(fn->ueid[0], d->cfg->ueid);
 	LL_APPEND(d->functions, fn);
-	if (bring_up(fn) < 0) {
+	if (bring_up(fn, START_NS) < 0) {
 		log_warn("%s: no ISM function at %s yet; it is tried again every few seconds",
 			cfg->name, cfg->vfio_user);
 		schedule_retry(fn);

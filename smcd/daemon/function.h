@@ -4,7 +4,8 @@
  *
  * Opens the device, keeps its interrupt and liveness descriptors in the loop, spreads its signals and
  * events, lends slots for CDC blocks, and notices its death: then every channel and link on it fails
- * with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s.
+ * with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s. A device that does not answer
+ * one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms.
  *
  * Death is noted where a call fails and executed by function_tend() in the daemon's turn, never in
  * the middle of somebody's work.

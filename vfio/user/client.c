@@ -526,6 +526,7 @@ int vu_client_open(const struct vu_client_params *params, struct vfio_device **r
 	c->dev.ops = &client_ops;
 	c->hangup_fd = watch_hangup(fd);
 	r = wire_init(&c->wire, fd, timeout, params->spin_us);
+	c->wire.give_up_ns = params->give_up_ns;
 	if (r == 0 && c->hangup_fd < 0)
 		r = c->hangup_fd;
 	if (r == 0)
@@ -538,4 +539,12 @@ int vu_client_open(const struct vu_client_params *params, struct vfio_device **r
 	c->dev.iova_is_va = c->peer.iova_is_va;
 	*ret = &c->dev;
 	return 0;
+}
+
+void vu_client_settle(struct vfio_device *dev, unsigned int timeout_ms)
+{
+	struct vu_client *c = client_of(dev);
+
+	c->wire.timeout_ms = timeout_ms;
+	c->wire.give_up_ns = 0;
 }

@@ -18,6 +18,7 @@
 struct vu_client_params {
 	const char *path;	 /* socket */
 	unsigned int timeout_ms; /* longest wait for one reply; 0: 5000 */
+	uint64_t give_up_ns;	 /* clock_ns() when all waiting ends, 0: none; for openers in a hurry */
 	unsigned int spin_us;	 /* busy-wait for a reply before sleeping; 0: none */
 };
 
@@ -27,5 +28,8 @@ struct vu_client_params {
  * the reason on failure.
  */
 int vu_client_open(const struct vu_client_params *params, struct vfio_device **ret);
+
+/* From now on waits at most @timeout_ms for each reply, and give_up_ns is none. @dev as above. */
+void vu_client_settle(struct vfio_device *dev, unsigned int timeout_ms);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -213,13 +214,20 @@ static int wait_ready(struct wire *w, uint64_t deadline)
 	return 0;
 }
 
+static uint64_t deadline(const struct wire *w, uint64_t start)
+{
+	uint64_t end = start + (uint64_t)w->timeout_ms * 1000000;
+
+	return w->give_up_ns && w->give_up_ns < end ? w->give_up_ns : end;
+}
+
 int wire_flush(struct wire *w, wire_reply_fn *fn, void *ctx)
 {
-	const uint64_t timeout = (uint64_t)w->timeout_ms * 1000000;
 	const uint64_t spin = (uint64_t)w->spin_us * 1000;
 	uint64_t start = clock_ns(); /* when the reply we wait for became the next one */
 
 	for (;;) {
+		uint64_t end = deadline(w, start);
 		unsigned int before = w->nreplies;
 		int sent = push(w);
 		int got, r = 0;
@@ -237,10 +245,12 @@ int wire_flush(struct wire *w, wire_reply_fn *fn, void *ctx)
 			continue;
 		}
 		/* Even bytes that keep coming have to add up to a reply in time. */
-		if (clock_ns() - start >= timeout)
+		if (clock_ns() >= end)
 			r = -ETIMEDOUT;
 		else if (!sent && !got && clock_ns() - start >= spin)
-			r = wait_ready(w, start + timeout);
+			r = wait_ready(w, end);
+		else if (!sent && !got)
+			sched_yield(); /* the server may need this processor */
 		if (r < 0)
 			return wire_kill(w, r);
 	}
