@@ -95,6 +95,7 @@ void channel_bind(struct channel *ch, struct link *l)
 	ch->local_gid = l->fn->gid;
 	ch->peer_gid = l->gid;
 	l->channels++;
+	function_count(l->fn, 1);
 }
 
 static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)

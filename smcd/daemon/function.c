@@ -24,6 +24,8 @@
 #define REPLY_MS       2000u /* one reply */
 #define START_NS       UINT64_C(2000000000) /* opening at the start */
 #define REOPEN_NS      UINT64_C(250000000)  /* opening again */
+#define PULSE_NS       UINT64_C(1000000000)
+#define PROBES	       3
 
 /* ---- what the device tells ------------------------------------------------------------------ */
 
@@ -54,7 +56,39 @@ int function_note(struct function *fn, int ret)
 {
 	if (ret == -ENODEV)
 		fn->dying = true;
+	else if (ret == -EIO)
+		fn->suspect = true;
 	return ret;
+}
+
+/* Does it still answer, as the same function? One fault may also hit the question. */
+static void examine(struct function *fn)
+{
+	int i, ret = -EIO;
+
+	for (i = 0; i < PROBES && ret == -EIO; i++)
+		ret = ism_probe(fn->dev);
+	fn->suspect = false;
+	if (ret < 0)
+		fn->dying = true;
+}
+
+static void on_pulse(struct loop_timer *timer)
+{
+	struct function *fn = CONTAINER(timer, struct function, pulse);
+
+	if (function_up(fn))
+		examine(fn);
+	function_count(fn, 0);
+}
+
+void function_count(struct function *fn, int n)
+{
+	fn->channels += (unsigned int)n;
+	if (fn->channels == 0)
+		loop_timer_cancel(fn->d->loop, &fn->pulse);
+	else if (fn->pulse.pos == 0)
+		loop_timer_set(fn->d->loop, &fn->pulse, clock_ns() + PULSE_NS);
 }
 
 static void on_irq(struct loop_source *src, short revents)
@@ -67,11 +101,9 @@ static void on_irq(struct loop_source *src, short revents)
 static void on_live(struct loop_source *src, short revents)
 {
 	struct function *fn = CONTAINER(src, struct function, live);
-	int ret = ism_probe(fn->dev);
 
-	if (ret == -ENODEV || ret == -ESTALE)
-		fn->dying = true;
-	else if (revents & (POLLERR | POLLHUP))
+	examine(fn);
+	if (!fn->dying && (revents & (POLLERR | POLLHUP)))
 		loop_del(fn->d->loop, src); /* would fire for ever; commands will tell */
 }
 
@@ -139,7 +171,7 @@ static void close_device(struct function *fn)
 	loop_del(fn->d->loop, &fn->irq);
 	loop_del(fn->d->loop, &fn->live);
 	fn->dev = ism_close(fn->dev);
-	fn->dying = false;
+	fn->dying = fn->suspect = false;
 }
 
 static void identify(struct function *fn)
@@ -195,6 +227,8 @@ static void on_retry(struct loop_timer *timer)
 
 void function_tend(struct function *fn)
 {
+	if (fn->suspect && function_up(fn))
+		examine(fn);
 	if (fn->link_failed)
 		links_tend(fn);
 	if (!fn->dying)
@@ -219,6 +253,7 @@ struct function *function_new(struct daemon *d, const struct config_function *cf
 	fn->slots_fd = -1;
 	fn->irq.fd = fn->live.fd = -1;
 	fn->retry.fn = on_retry;
+	fn->pulse.fn = on_pulse;
 	fn->backoff_ns = BACKOFF_MIN_NS;
 	clc_eid(fn->ueid[0], d->cfg->ueid);
 	LL_APPEND(d->functions, fn);

@@ -5,7 +5,9 @@
  * Opens the device, keeps its interrupt and liveness descriptors in the loop, spreads its signals and
  * events, lends slots for CDC blocks, and notices its death: then every channel and link on it fails
  * with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s. A device that does not answer
- * one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms.
+ * one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms. While there are
+ * channels it is asked once a second, because a silent device looks like silent peers; and it is
+ * asked after every store or command that failed, because one in error state has forgotten us.
  *
  * Death is noted where a call fails and executed by function_tend() in the daemon's turn, never in
  * the middle of somebody's work.
@@ -36,6 +38,7 @@ struct function {
 	const struct config_function *cfg;
 	struct ism_dev *dev; /* NULL while down */
 	bool dying;	     /* -ENODEV was seen */
+	bool suspect;	     /* -EIO was seen: a peer's DMB is gone, or the device is in error */
 	uint64_t gid;
 	uint16_t chid;
 	enum cdc_order order;
@@ -50,11 +53,13 @@ struct function {
 	struct loop_source irq;
 	struct loop_source live;
 	struct loop_timer retry;
+	struct loop_timer pulse;
 	uint64_t backoff_ns;
 	struct zpci_counters past; /* of devices that died */
 
 	struct link *links; /* hash by GID */
 	bool link_failed;   /* links_tend() has something to do */
+	unsigned int channels;	   /* on its links */
 	unsigned int nr_strangers; /* links to GIDs that are not configured */
 	struct function *next;
 };
@@ -77,7 +82,9 @@ void function_tend(struct function *fn);
 
 /* ism_move_data() for streams; @ctx is the function. */
 int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done);
-/* Passes @ret on and notes -ENODEV. */
+/* A channel came (@n 1) or went (-1): asks the device for a sign of life while there are any. */
+void function_count(struct function *fn, int n);
+/* Passes @ret on and notes -ENODEV and -EIO. */
 int function_note(struct function *fn, int ret);
 
 /* A DMB for @rgid whose signals go to @user. As ism_register_dmb(). */

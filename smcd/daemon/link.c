@@ -409,6 +409,7 @@ struct link *link_get(struct function *fn, uint64_t gid)
 void link_drop_channel(struct link *l)
 {
 	l->channels--;
+	function_count(l->fn, -1);
 }
 
 void links_forget(struct function *fn)
@@ -421,7 +422,7 @@ void links_forget(struct function *fn)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-/* True when this peer may begin anew now: a flood of fresh tokens must not cost a DMB each. */
+/* True when this peer may begin anew now: a flood of tokens must not cost a DMB each. */
 static bool may_restart(struct link *l)
 {
 	uint64_t now = clock_ns();
@@ -441,11 +442,14 @@ static void on_offer(struct function *fn, uint64_t gid, uint64_t token)
 			fn->cfg->name, gid);
 		return;
 	}
-	if (l->state == LINK_UP && (l->s.token != token || l->failed)) {
-		if (!may_restart(l))
-			return;
-		link_down(l, ECONNRESET, "the peer began anew");
+	if (l->state == LINK_UP && l->s.token == token && !l->failed) {
+		offer(l, RDV_EV_ANSWER);
+		return;
 	}
+	if (l->state != LINK_CONNECTING && !may_restart(l))
+		return;
+	if (l->state == LINK_UP)
+		link_down(l, ECONNRESET, "the peer began anew");
 	if (l->state == LINK_DOWN && open_own_end(l) < 0)
 		return;
 	if (l->state == LINK_CONNECTING)
@@ -462,7 +466,9 @@ static void on_answer(struct function *fn, uint64_t gid, uint64_t token)
 		return;
 	if (l->state == LINK_CONNECTING) {
 		establish(l, token);
-	} else if (l->state == LINK_UP && l->s.token != token && !l->greeted) {
+	} else if (l->state != LINK_UP || l->s.token == token || !may_restart(l)) {
+		return;
+	} else if (!l->greeted) {
 		/* The first answer was to an earlier offer of ours; nothing was said yet. */
 		drop_peer_end(l);
 		l->s.tx_sent = l->s.tx_acked = l->s.cdc_tx = 0;
@@ -471,7 +477,7 @@ static void on_answer(struct function *fn, uint64_t gid, uint64_t token)
 		l->failed = 0;
 		l->state = LINK_CONNECTING;
 		establish(l, token);
-	} else if (l->state == LINK_UP && l->s.token != token && may_restart(l)) {
+	} else {
 		link_down(l, ECONNRESET, "the peer began anew");
 	}
 }
