@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +263,9 @@ int daemon_run(struct daemon *d)
 		} else if (!d->hot && d->now_ns - d->busy_ns >= d->spin.cur_ns) {
 			ret = sleep_until_event(d);
 			continue;
+		} else {
+			/* Whoever is to give us work may need this processor. */
+			sched_yield();
 		}
 		if (turn++ % FDS_EVERY == 0)
 			ret = loop_turn(d->loop, 0);

@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -171,6 +172,7 @@ static bool spin_for(const struct smcdu_channel *ch, unsigned int event, struct 
 			}
 			relax();
 		}
+		sched_yield(); /* the daemon may need this processor */
 	} while (clock_ns() < end);
 	if (s->credit)
 		s->credit--;
