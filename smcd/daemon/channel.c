@@ -344,6 +344,17 @@ void channels_fail(struct function *fn, struct link *l, int err)
 	}
 }
 
+bool channels_waiting(const struct function *fn)
+{
+	const struct channel *ch, *tmp;
+
+	HASH_ITER(hh, fn->d->channels, ch, tmp) {
+		if (ch->fn == fn && channel_waiting(ch))
+			return true;
+	}
+	return false;
+}
+
 void channels_peer_dmb_gone(struct function *fn, uint64_t token)
 {
 	struct channel *ch, *tmp;

@@ -131,7 +131,14 @@ void channels_reap(struct daemon *d);
 
 /* Fails every channel of the function (on @l, if not NULL) without another word to the peer. */
 void channels_fail(struct function *fn, struct link *l, int err);
+/* One of the function's channels has no space left at its peer. */
+bool channels_waiting(const struct function *fn);
 void channels_peer_dmb_gone(struct function *fn, uint64_t token);
+
+static inline bool channel_waiting(const struct channel *ch)
+{
+	return ch->phase == CHANNEL_LIVE && stream_tx_free(&ch->s) == 0;
+}
 
 /* ---- serve.c: data ------------------------------------------------------------------------------ */
 

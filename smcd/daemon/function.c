@@ -24,7 +24,8 @@
 #define REPLY_MS       2000u /* one reply */
 #define START_NS       UINT64_C(2000000000) /* opening at the start */
 #define REOPEN_NS      UINT64_C(250000000)  /* opening again */
-#define PULSE_NS       UINT64_C(1000000000)
+#define PULSE_NS       UINT64_C(10000000000) /* between two signs of life */
+#define PULSE_SOON_NS  UINT64_C(1000000000)
 #define PROBES	       3
 
 /* ---- what the device tells ------------------------------------------------------------------ */
@@ -79,7 +80,16 @@ static void on_pulse(struct loop_timer *timer)
 
 	if (function_up(fn))
 		examine(fn);
-	function_count(fn, 0);
+	loop_timer_set(fn->d->loop, timer,
+		clock_ns() + (channels_waiting(fn) ? PULSE_SOON_NS : PULSE_NS));
+}
+
+void function_hurry(struct function *fn)
+{
+	uint64_t soon = fn->d->now_ns + PULSE_SOON_NS;
+
+	if (fn->pulse.when_ns > soon)
+		loop_timer_set(fn->d->loop, &fn->pulse, soon);
 }
 
 void function_count(struct function *fn, int n)

@@ -6,8 +6,9 @@
  * events, lends slots for CDC blocks, and notices its death: then every channel and link on it fails
  * with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s. A device that does not answer
  * one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms. While there are
- * channels it is asked once a second, because a silent device looks like silent peers; and it is
- * asked after every store or command that failed, because one in error state has forgotten us.
+ * channels it is asked every 10 s, every second while one waits for space at its peer, because a
+ * silent device looks like a silent peer; and it is asked after every store or command that failed,
+ * because one in error state has forgotten us.
  *
  * Death is noted where a call fails and executed by function_tend() in the daemon's turn, never in
  * the middle of somebody's work.
@@ -84,6 +85,8 @@ void function_tend(struct function *fn);
 int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done);
 /* A channel came (@n 1) or went (-1): asks the device for a sign of life while there are any. */
 void function_count(struct function *fn, int n);
+/* A channel waits for its peer: asks soon. */
+void function_hurry(struct function *fn);
 /* Passes @ret on and notes -ENODEV and -EIO. */
 int function_note(struct function *fn, int ret);
 

@@ -292,6 +292,8 @@ static void cool(struct channel *ch)
 		return;
 	}
 	channel_unhot(ch);
+	if (channel_waiting(ch))
+		function_hurry(ch->fn);
 }
 
 bool channels_serve(struct daemon *d)

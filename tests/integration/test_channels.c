@@ -120,7 +120,10 @@ static uint64_t wakeups(void)
 	return proc_wakeups(g.fabric) + proc_wakeups(g.daemon[0]) + proc_wakeups(g.daemon[1]);
 }
 
-/* Nothing runs, nothing costs: with channels open and quiet nobody wakes up, so nobody uses CPU. */
+/*
+ * Nothing runs, nothing costs: with channels open and quiet nobody wakes up, so nobody uses CPU, but
+ * for the sign of life that each daemon wants of its function every 10 s, 4 wake-ups together.
+ */
 static void test_idle(void **state)
 {
 	enum { QUIET = 16 };
@@ -137,7 +140,7 @@ static void test_idle(void **state)
 	sleep_ms(500);
 	before = wakeups();
 	sleep_ms(3000);
-	assert_in_range(wakeups() - before, 0, 3);
+	assert_in_range(wakeups() - before, 0, 2 * 4 + 3);
 	for (int i = 0; i < QUIET; i++) {
 		smcdu_close(a[i]);
 		smcdu_close(b[i]);
