@@ -390,7 +390,7 @@ int vfio_kernel_attach(const struct sys_ops *sys, int device_fd, int container_f
 	struct vfio_device **ret)
 {
 	struct kernel_device *k = calloc(1, sizeof(*k));
-	struct vfio_dev_info info;
+	struct vfio_dev_info info = { 0 };
 	int r;
 
 	if (!k) {

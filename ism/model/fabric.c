@@ -29,7 +29,7 @@ int fabric_new(const struct fabric_params *params, struct fabric **ret)
 	knobs_init(&f->knobs);
 	f->fn = calloc(params->functions, sizeof(struct function *));
 	if (!f->fn) {
-		fabric_free(f);
+		free(f);
 		return -ENOMEM;
 	}
 	for (i = 0; i < params->functions; i++) {

@@ -176,8 +176,10 @@ void client_on_accept(struct loop_source *src, short revents)
 
 void clients_drop_all(struct daemon *d)
 {
-	while (d->clients)
-		drop(d->clients);
+	struct client *c, *tmp;
+
+	DL_FOREACH_SAFE(d->clients, c, tmp)
+		drop(c);
 }
 
 unsigned int clients_count(const struct daemon *d)

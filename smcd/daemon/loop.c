@@ -134,7 +134,7 @@ int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t when_ns)
 
 	if (l->nr_timers + 1 >= l->cap_timers && t->pos == 0) {
 		cap = l->cap_timers ? l->cap_timers * 2 : 32;
-		heap = realloc(l->heap, cap * sizeof(*heap));
+		heap = realloc(l->heap, cap * sizeof(struct loop_timer *));
 		if (!heap)
 			return -ENOMEM;
 		l->heap = heap;

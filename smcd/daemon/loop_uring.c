@@ -147,7 +147,7 @@ static int collect(struct uring_priv *p, struct loop_ready *ready)
 			res == -ECANCELED)
 			continue;
 		ready[out].cookie = cookie;
-		ready[out].revents = res < 0 ? POLLERR : (short)res;
+		ready[out].revents = (short)(res < 0 ? POLLERR : res);
 		out++;
 	}
 	io_uring_cq_advance(&p->ring, n);

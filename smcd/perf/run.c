@@ -232,7 +232,7 @@ static int dialogue(struct client *cl, struct perf_result *res)
 	struct perf_req req = { .magic = be32_of(PERF_MAGIC), .test = be32_of(p->test),
 		.size = be32_of(p->size), .flags = be32_of(p->verify ? PERF_VERIFY : 0) };
 	uint64_t cpu = cpu_self_ns(), ns;
-	struct perf_report rep;
+	struct perf_report rep = { 0 };
 	int r = conn_send(cl->c, &req, sizeof(req));
 
 	cl->start = clock_ns();

@@ -103,7 +103,7 @@ static int file_map(struct dma_table *t, const struct stat *st, bool write, int 
 		return -ENOMEM;
 	f->base = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
 	if (f->base == MAP_FAILED) {
-		int r = errno == EPERM ? -EACCES : -errno; /* EPERM: sealed against writing */
+		int r = errno == EPERM ? -EACCES : -ENOMEM; /* EPERM: sealed against writing */
 
 		free(f);
 		return r;
