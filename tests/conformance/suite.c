@@ -189,15 +189,16 @@ static bool expected_value(struct suite *s, const struct zpci_io_req *q, uint8_t
 static bool effect_is(struct suite *s, const struct row *row, const struct zpci_io_req *q,
 	enum effect effect)
 {
-	const uint8_t *mem = row->where == MEM ? s->shared : row->where == RO ? s->ro : NULL;
+	bool known = row->where == MEM || row->where == RO;
+	const uint8_t *mem = row->where == MEM ? s->shared : s->ro;
 	size_t size = row->where == MEM ? 2 * PAGE : PAGE;
 	uint8_t want[2 * PAGE];
-	uint32_t goff = mem ? (uint32_t)(q->gaddr - (uintptr_t)mem) : 0;
+	uint32_t goff = known ? (uint32_t)(q->gaddr - (uintptr_t)mem) : 0;
 
 	memcpy(want, s->mem_before, size);
 	if (effect == LOADED && !expected_value(s, q, want + goff))
 		return false;
-	if (mem && memcmp(mem, want, size)) {
+	if (known && memcmp(mem, want, size) != 0) {
 		snprintf(s->why, sizeof(s->why), "memory at gaddr is not as it should be");
 		return false;
 	}

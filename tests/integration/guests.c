@@ -25,8 +25,10 @@ static const char *program(const char *variable)
 {
 	const char *path = getenv(variable);
 
-	if (!path)
-		fail_msg("%s is not set: run this through meson test", variable);
+	if (!path) {
+		print_error("%s is not set: run this through meson test\n", variable);
+		exit(1);
+	}
 	return path;
 }
 

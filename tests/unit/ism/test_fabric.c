@@ -29,6 +29,7 @@
 
 static char dir[] = "/tmp/ism-fabric-XXXXXX";
 static char dir_used[sizeof(dir)];
+static const char *fabricd; /* the program */
 static pid_t fabric;
 
 /* A function and what its handlers saw. */
@@ -101,7 +102,7 @@ static int start_fabric(void)
 		dup2(out[1], STDOUT_FILENO);
 		close(out[0]);
 		close(out[1]);
-		execl(getenv("ISM_FABRICD"), "ism-fabricd", "--functions", functions, "--dir",
+		execl(fabricd, "ism-fabricd", "--functions", functions, "--dir",
 			dir_used, NULL);
 		_exit(127);
 	}
@@ -220,7 +221,7 @@ static void test_every_length(void **state)
 
 	memset(want, 0, sizeof(want));
 	for (uint32_t len = 1; len <= 4096; len++) {
-		int to = len & 1;
+		int to = len % 2 ? 1 : 0;
 		uint32_t offset, from;
 
 		rnd = rnd * 1664525 + 1013904223;
@@ -389,7 +390,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fabric_dies, setup, teardown),
 	};
 
-	if (!getenv("ISM_FABRICD")) {
+	fabricd = getenv("ISM_FABRICD");
+	if (!fabricd) {
 		fprintf(stderr, "ISM_FABRICD does not name a fabric\n");
 		return 77;
 	}

@@ -267,8 +267,8 @@ static void test_many_in_one_send(void **state)
 	struct reply *a = malloc(sizeof(*a));
 	struct rig *r = *state;
 
-	for (uint16_t i = 0; i < N; i++)
-		h[i] = (struct vu_hdr){ .id = i, .command = VU_DEVICE_RESET, .size = sizeof(*h) };
+	for (int i = 0; i < N; i++)
+		h[i] = (struct vu_hdr){ .id = (uint16_t)i, .command = VU_DEVICE_RESET, .size = sizeof(*h) };
 	assert_int_equal(send(r->s, h, N * sizeof(*h), 0), N * sizeof(*h));
 	/* one call does a bounded part of it and asks to be called again */
 	assert_int_equal(vu_conn_process(r->c), 0);
@@ -276,7 +276,7 @@ static void test_many_in_one_send(void **state)
 	assert_int_equal(vu_conn_events(r->c), POLLIN | POLLOUT);
 	assert_int_equal(rig_pump(r), 0);
 	assert_int_equal(vu_conn_events(r->c), POLLIN);
-	for (uint16_t i = 0; i < N; i++) {
+	for (int i = 0; i < N; i++) {
 		assert_true(rig_recv(r, a));
 		assert_int_equal(a->hdr.id, i);
 	}
