@@ -275,26 +275,6 @@ void channel_abort(struct channel *ch, int err)
 		fade(ch);
 }
 
-/* The peer did not make room for all of it. Once delivered, what is left is the peer's to read. */
-static void on_lingered(struct loop_timer *timer)
-{
-	struct channel *ch = CONTAINER(timer, struct channel, timer);
-
-	if (ch->s.tx_sent != ch->tx_pos)
-		channel_abort(ch, ETIMEDOUT);
-}
-
-void channel_closing(struct channel *ch)
-{
-	ch->closing = true;
-	ch->timer.fn = on_lingered;
-	if (loop_timer_set(ch->d->loop, &ch->timer,
-		clock_ns() + ch->d->cfg->linger_s * UINT64_C(1000000000)) < 0)
-		channel_abort(ch, ENOMEM);
-	else
-		channel_heat(ch);
-}
-
 void channel_drop_app(struct channel *ch)
 {
 	if (ch->sock.fd < 0)

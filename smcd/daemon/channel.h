@@ -122,8 +122,6 @@ void channel_fill_info(const struct channel *ch, struct ipc_channel *msg);
 void channel_detach(struct channel *ch, int err);
 /* Ends the connection: A to the peer if it can be told, @err to the application. */
 void channel_abort(struct channel *ch, int err);
-/* CHAN_CLOSE: delivers what was sent, within the linger time, then closes. */
-void channel_closing(struct channel *ch);
 /* The application is gone or forbidden: closes its socket; the channel goes on as far as it must. */
 void channel_drop_app(struct channel *ch);
 /* Frees what was put on the reap list. */

@@ -327,7 +327,8 @@ static void on_message(struct channel *ch, uint16_t type)
 				violation(ch, "the application took back its send position");
 				break;
 			}
-			channel_closing(ch);
+			ch->closing = true;
+			channel_heat(ch);
 		} else if (ch->phase < CHANNEL_LIVE) {
 			channel_drop_app(ch);
 		}

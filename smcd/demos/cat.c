@@ -186,14 +186,28 @@ static void show_stats(const struct pump *p)
 		st.cdc_tx, st.bounced, st.bells, st.sleeps, smcdu_state_name(st.state), st.error);
 }
 
-/* The peer closed altogether: fine unless input was waiting to be sent. */
+/* What was sent reached a peer that went away in order. 0, or the exit status. */
+static int check_delivered(const struct pump *p)
+{
+	struct smcdu_channel_stats st;
+
+	smcdu_channel_stats(p->ch, &st);
+	if (p->sent == 0 || st.error == 0)
+		return 0;
+	return fail_errno("send", st.error);
+}
+
+/* The peer is gone altogether: fine if it went in order and no input was waiting to be sent. */
 static int peer_left(struct pump *p, int error)
 {
 	struct pollfd in = { .fd = p->in, .events = POLLIN };
-	struct stat st;
+	int status = check_delivered(p);
+	char c;
 
-	if (fstat(p->in, &st) == 0 && !S_ISCHR(st.st_mode) && poll(&in, 1, 0) > 0 &&
-	    (in.revents & POLLIN))
+	if (status)
+		return status;
+	/* Nobody at a terminal has to type on; elsewhere one byte more is one too many. */
+	if (!isatty(p->in) && poll(&in, 1, 0) > 0 && read(p->in, &c, 1) > 0)
 		return fail_lib("send", error);
 	p->in = -1;
 	return 0;
@@ -299,8 +313,7 @@ static int pump_run(struct pump *p)
 		uint32_t ms = p->o->timeout_s ? p->o->timeout_s * MS_PER_S : UINT32_MAX;
 		int e = smcdu_flush(p->ch, ms);
 
-		if (e < 0)
-			r = fail_lib("flush", e);
+		r = e < 0 ? fail_lib("flush", e) : check_delivered(p);
 	}
 	if (p->o->progress)
 		show_progress(p, start, true);
