@@ -7,10 +7,13 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -59,55 +62,112 @@ static int fail_lib(const char *what, int error)
 	return 1;
 }
 
+static int fail_errno(const char *what)
+{
+	fprintf(stderr, "smcd-user-perf: %s: %s\n", what, strerror(errno));
+	return 1;
+}
+
 /* ---- server ---------------------------------------------------------------------------------- */
+
+/* What the threads of the server share: those that serve, and news of each that ended. */
+struct server {
+	atomic_uint serving;
+	atomic_bool failed;
+	int ended; /* eventfd */
+};
+
+struct session {
+	struct server *server;
+	struct smcdu_channel *ch;
+};
 
 static void *serve_thread(void *arg)
 {
-	struct conn c = { .ch = arg, .fd = -1 };
+	struct session *s = arg;
+	struct server *server = s->server;
+	struct conn c = { .ch = s->ch, .fd = -1 };
 	int r = perf_serve(&c);
 
-	if (r < 0)
+	free(s);
+	if (r < 0) {
 		fail_lib("serve", r);
+		atomic_store(&server->failed, true);
+	}
 	smcdu_close(c.ch);
-	return (void *)(intptr_t)r;
+	atomic_fetch_sub(&server->serving, 1);
+	eventfd_write(server->ended, 1);
+	return NULL;
+}
+
+static void serve_channel(struct server *server, struct smcdu_channel *ch)
+{
+	struct session *s = malloc(sizeof(*s));
+	pthread_t t;
+
+	if (s) {
+		*s = (struct session){ .server = server, .ch = ch };
+		atomic_fetch_add(&server->serving, 1);
+		if (pthread_create(&t, NULL, serve_thread, s) == 0) {
+			pthread_detach(t);
+			return;
+		}
+		atomic_fetch_sub(&server->serving, 1);
+	}
+	fprintf(stderr, "smcd-user-perf: no thread for another channel\n");
+	free(s);
+	smcdu_abort(ch);
+}
+
+/*
+ * With @once until the last channel of the first client ends: a client holds one from its beginning
+ * to its end, so that between two runs there is always one. 0, or the exit status.
+ */
+static int serve_all(struct server *server, struct smcdu_listener *l, bool once)
+{
+	struct pollfd fds[2] = {
+		{ .fd = smcdu_listener_fd(l), .events = POLLIN },
+		{ .fd = server->ended, .events = POLLIN },
+	};
+	struct smcdu_channel *ch;
+	eventfd_t n;
+	int r;
+
+	for (;;) {
+		r = smcdu_accept(l, SMCDU_DONTWAIT, &ch);
+		if (r == 0)
+			serve_channel(server, ch);
+		else if (r != -EAGAIN)
+			return fail_lib("accept", r);
+		else if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return fail_errno("poll");
+		if (eventfd_read(server->ended, &n) == 0 && once && !atomic_load(&server->serving))
+			return atomic_load(&server->failed);
+	}
 }
 
 static int server(const struct options *o)
 {
+	static struct server srv; /* threads that still serve use it until the process ends */
 	struct smcdu_listener *l;
-	struct smcdu_channel *ch;
 	struct smcdu_ctx *ctx;
-	pthread_attr_t detached;
-	pthread_t t;
 	int r = smcdu_open(&o->settings, &ctx);
 
 	if (r < 0)
 		return fail_lib("settings", r);
 	r = smcdu_listen(ctx, o->target, 0, &l);
+	smcdu_close_ctx(ctx);
 	if (r < 0)
 		return fail_lib("listen", r);
-	pthread_attr_init(&detached);
-	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	fprintf(stderr, "smcd-user-perf: ready on service '%s'\n", o->target);
-	for (;;) {
-		r = smcdu_accept(l, 0, &ch);
-		if (r < 0)
-			break;
-		if (o->once) {
-			r = (int)(intptr_t)serve_thread(ch);
-			break;
-		}
-		if (pthread_create(&t, &detached, serve_thread, ch) != 0) {
-			fprintf(stderr, "smcd-user-perf: no thread for another channel\n");
-			smcdu_abort(ch);
-		}
+	srv.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (srv.ended < 0) {
+		r = fail_errno("eventfd");
+	} else {
+		fprintf(stderr, "smcd-user-perf: ready on service '%s'\n", o->target);
+		r = serve_all(&srv, l, o->once);
 	}
-	if (r < 0 && !o->once)
-		fail_lib("accept", r);
-	pthread_attr_destroy(&detached);
 	smcdu_listener_free(l);
-	smcdu_close_ctx(ctx);
-	return r < 0;
+	return r;
 }
 
 /* The baseline's server is a process of its own, as ours is. */
@@ -165,31 +225,38 @@ static int compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static double median(const double *sorted, unsigned int n)
+{
+	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+}
+
 /* One row: medians of a metric over the runs. @theirs may be NULL. */
 static void row(struct output *out, const char *name, uint32_t size, const char *metric,
 	double *ours, double *theirs)
 {
 	unsigned int n = out->o->runs;
+	double a, b = 0;
 
 	qsort(ours, n, sizeof(*ours), compare_doubles);
-	if (theirs)
+	a = median(ours, n);
+	if (theirs) {
 		qsort(theirs, n, sizeof(*theirs), compare_doubles);
+		b = median(theirs, n);
+	}
 	if (!out->o->json) {
-		printf("%-8s %8u  %-14s %12.3f [%.3f .. %.3f]", name, size, metric, ours[n / 2],
-			ours[0], ours[n - 1]);
+		printf("%-8s %8u  %-14s %12.3f [%.3f .. %.3f]", name, size, metric, a, ours[0],
+			ours[n - 1]);
 		if (theirs)
-			printf("   unix %12.3f   ratio %.3f", theirs[n / 2],
-				theirs[n / 2] > 0 ? ours[n / 2] / theirs[n / 2] : 0);
+			printf("   unix %12.3f   ratio %.3f", b, b > 0 ? a / b : 0);
 		printf("\n");
 		fflush(stdout);
 		return;
 	}
 	printf("%s\n{\"case\":\"%s\",\"size\":%u,\"metric\":\"%s\",\"ours\":%.4f,\"min\":%.4f,"
-	       "\"max\":%.4f,\"runs\":%u", out->first ? "" : ",", name, size, metric, ours[n / 2],
-		ours[0], ours[n - 1], n);
+	       "\"max\":%.4f,\"runs\":%u", out->first ? "" : ",", name, size, metric, a, ours[0],
+		ours[n - 1], n);
 	if (theirs)
-		printf(",\"peer\":\"unix\",\"theirs\":%.4f,\"ratio\":%.4f}", theirs[n / 2],
-			theirs[n / 2] > 0 ? ours[n / 2] / theirs[n / 2] : 0);
+		printf(",\"peer\":\"unix\",\"theirs\":%.4f,\"ratio\":%.4f}", b, b > 0 ? a / b : 0);
 	else
 		printf(",\"peer\":null,\"theirs\":null,\"ratio\":null}");
 	out->first = false;
@@ -289,24 +356,13 @@ static int one_case(struct output *out, struct smcdu_ctx *ctx, int unix_fd, enum
 	return r;
 }
 
-static int client(const struct options *o)
+static int all_cases(const struct options *o, struct smcdu_ctx *ctx, int unix_fd)
 {
 	struct output out = { .o = o, .first = true };
-	int unix_fd FD_CLEANUP = -1;
-	struct smcdu_ctx *ctx;
-	pid_t pid = o->baseline ? start_baseline(&unix_fd) : 0;
-	int r;
+	int r = 0;
 
-	if (pid < 0) {
-		fprintf(stderr, "smcd-user-perf: baseline: %s\n", strerror(errno));
-		return 1;
-	}
-	r = smcdu_open(&o->settings, &ctx);
-	if (r < 0)
-		return fail_lib("settings", r);
 	if (o->json)
 		printf("[");
-	r = 0;
 	for (unsigned int i = 0; r == 0 && o->rtt && i < o->nr_sizes; i++)
 		r = one_case(&out, ctx, unix_fd, PERF_RTT, o->sizes[i]);
 	for (unsigned int i = 0; r == 0 && o->stream && i < o->nr_sizes; i++)
@@ -315,6 +371,31 @@ static int client(const struct options *o)
 		report_syscall(&out);
 	if (o->json)
 		printf("\n]\n");
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return fail_errno("standard output");
+	return r;
+}
+
+static int client(const struct options *o)
+{
+	int unix_fd FD_CLEANUP = -1;
+	struct smcdu_channel *held; /* tells a server with --once that more is to come */
+	struct smcdu_ctx *ctx;
+	pid_t pid = o->baseline ? start_baseline(&unix_fd) : 0;
+	int r;
+
+	if (pid < 0)
+		return fail_errno("baseline");
+	r = smcdu_open(&o->settings, &ctx);
+	if (r < 0)
+		return fail_lib("settings", r);
+	r = smcdu_connect(ctx, o->target, &held);
+	if (r < 0) {
+		r = fail_lib("connect", r);
+	} else {
+		r = all_cases(o, ctx, unix_fd);
+		smcdu_close(held);
+	}
 	smcdu_close_ctx(ctx);
 	fd_closep(&unix_fd);
 	if (pid > 0)
@@ -330,7 +411,7 @@ static void usage(FILE *f)
 	      "       smcd-user-perf [--once] -l SERVICE\n"
 	      "Measures round trips and bandwidth between two smcd-user-perf.\n\n"
 	      "  -l, --listen         serve tests\n"
-	      "      --once           serve one channel, then end\n"
+	      "      --once           serve one client, then end\n"
 	      "      --test T         rtt, stream or all (default)\n"
 	      "      --sizes A,B,...  message sizes; K and M are understood\n"
 	      "                       (default 8,64,512,4K,64K,1M)\n"
@@ -345,6 +426,14 @@ static void usage(FILE *f)
 	      "      --rcvbuf BYTES   receive buffer of the channels\n"
 	      "      --socket PATH    the daemon's socket\n"
 	      "      --help, --version\n", f);
+}
+
+static int misuse(const char *why)
+{
+	if (why)
+		fprintf(stderr, "smcd-user-perf: %s\n", why);
+	fputs("Try 'smcd-user-perf --help'.\n", stderr);
+	return 2;
 }
 
 static bool parse_number(const char *s, uint64_t max, uint64_t *v)
@@ -466,7 +555,7 @@ int main(int argc, char **argv)
 		case OPT_VERIFY: o.verify = true; break;
 		case OPT_HELP: usage(stdout); return 0;
 		case OPT_VERSION: printf("smcd-user-perf %s\n", smcdu_version()); return 0;
-		case '?': usage(stderr); return 2;
+		case '?': return misuse(NULL);
 		default:
 			if (parse_value(c, optarg, &o))
 				break;
@@ -475,10 +564,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind + 1 != argc || (o.once && !o.listen)) {
-		usage(stderr);
-		return 2;
-	}
+	if (optind + 1 != argc)
+		return misuse("give one SERVICE@PEER, or -l and one SERVICE");
+	if (o.once && !o.listen)
+		return misuse("--once is for -l");
 	o.target = argv[optind];
 	return o.listen ? server(&o) : client(&o);
 }
