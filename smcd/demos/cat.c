@@ -405,6 +405,14 @@ static void usage(FILE *f)
 	      "      --help, --version\n", f);
 }
 
+static int misuse(const char *why)
+{
+	if (why)
+		fprintf(stderr, "smcd-user-cat: %s\n", why);
+	fputs("Try 'smcd-user-cat --help'.\n", stderr);
+	return 2;
+}
+
 enum { OPT_RECV_ONLY = 256, OPT_SEND_ONLY, OPT_STATS, OPT_TIMEOUT, OPT_SOCKET, OPT_HELP,
 	OPT_VERSION };
 
@@ -442,20 +450,21 @@ static int parse(int argc, char **argv, struct options *o)
 		case OPT_TIMEOUT:
 			v = strtoul(optarg, &end, 10);
 			if (*end || end == optarg || v == 0 || v > 86400) {
-				fprintf(stderr, "smcd-user-cat: --timeout takes 1 to 86400 s\n");
-				return 2;
+				return misuse("--timeout takes 1 to 86400 s");
 			}
 			o->timeout_s = (uint32_t)v;
 			break;
 		case OPT_HELP: usage(stdout); return 0;
 		case OPT_VERSION: printf("smcd-user-cat %s\n", smcdu_version()); return 0;
-		default: usage(stderr); return 2;
+		default: return misuse(NULL);
 		}
 	}
-	if (optind + 1 != argc || (o->keep && !o->listen) || (o->recv_only && o->send_only)) {
-		usage(stderr);
-		return 2;
-	}
+	if (optind + 1 != argc)
+		return misuse("give one SERVICE@PEER, or -l and one SERVICE");
+	if (o->keep && !o->listen)
+		return misuse("--keep is for --listen");
+	if (o->recv_only && o->send_only)
+		return misuse("--recv-only and --send-only leave nothing to do");
 	o->target = argv[optind];
 	return -1;
 }

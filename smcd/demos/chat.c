@@ -146,6 +146,14 @@ static void usage(FILE *f)
 	      "      --help, --version\n", f);
 }
 
+static int misuse(const char *why)
+{
+	if (why)
+		fprintf(stderr, "smcd-user-chat: %s\n", why);
+	fputs("Try 'smcd-user-chat --help'.\n", stderr);
+	return 2;
+}
+
 static int start(struct smcdu_ctx *ctx, const char *target, bool listen, struct smcdu_channel **ch)
 {
 	struct smcdu_listener *l;
@@ -210,16 +218,14 @@ int main(int argc, char **argv)
 		case OPT_SOCKET: s.socket_path = optarg; break;
 		case OPT_HELP: usage(stdout); return 0;
 		case OPT_VERSION: printf("smcd-user-chat %s\n", smcdu_version()); return 0;
-		default: usage(stderr); return 2;
+		default: return misuse(NULL);
 		}
 	}
 	if (optind < argc)
 		target = argv[optind++];
 	else if (listen)
 		target = SERVICE;
-	if (!target || optind != argc) {
-		usage(stderr);
-		return 2;
-	}
+	if (!target || optind != argc)
+		return misuse("give one SERVICE@PEER, or -l and at most one SERVICE");
 	return run(&s, target, listen, name && *name ? name : "someone");
 }
