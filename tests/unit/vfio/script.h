@@ -206,6 +206,18 @@ static inline int fired(int fd)
 	return poll(&p, 1, 0);
 }
 
+/* What check() says once it notices the end; 0 if it does not within 5 s. */
+static inline int await_death(struct vfio_device *dev)
+{
+	int r = 0;
+
+	for (int i = 0; i < 5000 && r == 0; i++) {
+		poll(NULL, 0, 1);
+		r = dev->ops->check(dev);
+	}
+	return r;
+}
+
 enum { BATCH = 64 };
 
 static inline void fill(struct vfio_region_wr *wr, uint8_t (*q)[32])
