@@ -17,7 +17,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 
-"$1" --functions 2 --dir "$dir" >"$dir/log" 2>&1 &
+# shellcheck disable=SC2086 # the emulator of a cross build, in words
+${MESON_EXE_WRAPPER:-} "$1" --functions 2 --dir "$dir" >"$dir/log" 2>&1 &
 pid=$!
 tries=0
 while [ ! -S "$dir/ism1.sock" ]; do
@@ -29,4 +30,5 @@ while [ ! -S "$dir/ism1.sock" ]; do
 	fi
 	sleep 0.1
 done
-"$2" --provider "vfio-user:$dir/ism1.sock"
+# shellcheck disable=SC2086
+${MESON_EXE_WRAPPER:-} "$2" --provider "vfio-user:$dir/ism1.sock"

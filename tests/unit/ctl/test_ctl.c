@@ -150,7 +150,7 @@ static int run(const char *args)
 	char cmd[512];
 	int status;
 
-	snprintf(cmd, sizeof(cmd), "'%s' %s >/dev/null 2>&1", getenv("SMCD_USERCTL"), args);
+	snprintf(cmd, sizeof(cmd), "$MESON_EXE_WRAPPER '%s' %s >/dev/null 2>&1", getenv("SMCD_USERCTL"), args);
 	status = system(cmd);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);

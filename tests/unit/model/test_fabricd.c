@@ -50,6 +50,16 @@ struct driver {
 	uint64_t gid;
 };
 
+static void execv_wrapped(const char *const args[])
+{
+	const char *sh[16] = { "sh", "-c", "exec $MESON_EXE_WRAPPER \"$@\"", "sh" };
+	size_t n = 4;
+
+	while (*args && n < 15)
+		sh[n++] = *args++;
+	execv("/bin/sh", (char *const *)(uintptr_t)sh);
+}
+
 /* Runs the program with @args; its output goes to *out. */
 static pid_t spawn(const char *const args[], int *out)
 {
@@ -65,6 +75,9 @@ static pid_t spawn(const char *const args[], int *out)
 		dup2(p[1], STDOUT_FILENO);
 		if (!getenv("VERBOSE"))
 			dup2(null, STDERR_FILENO);
+		/* a cross build runs its programs through an emulator */
+		if (getenv("MESON_EXE_WRAPPER"))
+			execv_wrapped(args);
 		execv(program, (char *const *)(uintptr_t)args);
 		_exit(127);
 	}

@@ -111,6 +111,11 @@ int count_fds(void)
 	return n;
 }
 
+bool rig_emulated(void)
+{
+	return getenv("MESON_EXE_WRAPPER");
+}
+
 int rig_setup_raw(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));

@@ -53,6 +53,12 @@ int rig_teardown(void **state);
 
 int count_fds(void);
 
+/*
+ * True under qemu-user, which converts an eventfd's counter only for descriptors it saw being made
+ * and drops descriptors of truncated control data. What depends on either is skipped there.
+ */
+bool rig_emulated(void);
+
 /* Sends one message as it is, with the id 7. */
 void rig_send(struct rig *r, uint16_t cmd, uint32_t flags, const void *body, size_t len);
 void rig_send_fds(struct rig *r, uint16_t cmd, const void *body, size_t len, const int *fds,

@@ -165,6 +165,8 @@ static void test_control_truncated(void **state)
 	struct rig *r = *state;
 	int *fds = (int *)(void *)CMSG_DATA(&ctl.hdr);
 
+	if (rig_emulated())
+		skip();
 	for (int i = 0; i < 200; i++)
 		fds[i] = r->s;
 	assert_int_equal(sendmsg(r->s, &msg, 0), sizeof(h));
