@@ -8,7 +8,7 @@
  * violation ends the connection.
  *
  * Invariants
- * - Nothing here sleeps longer than the timeout per reply.
+ * - Nothing here sleeps longer than the timeout per reply, nor beyond give_up_ns.
  * - After an error return of wire_flush() or wire_idle() the connection is dead: the socket is shut
  *   down (so that its descriptor fires) and every later call fails with -ENODEV.
  */
@@ -38,6 +38,7 @@ typedef int wire_reply_fn(void *ctx, const struct wire_reply *reply);
 struct wire {
 	int fd; /* owned */
 	unsigned int timeout_ms;
+	uint64_t give_up_ns; /* clock_ns() when all waiting ends; 0: none */
 	unsigned int spin_us;
 	bool dead;
 	uint16_t next_id;
