@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/integration/guests.h"
+#include "tests/integration/guest_x.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,22 +16,14 @@
 
 #include <cmocka.h>
 
-#include "ism/ism.h"
 #include "smcd/ipc/chan.h"
-#include "smcd/proto/cdc.h"
-#include "smcd/proto/rdv.h"
 #include "vfio/base/fd.h"
-#include "vfio/base/log.h"
-#include "vfio/user/client.h"
 #include "vfio/user/proto.h"
 
 /*
  * Hostile applications on the daemon's socket, hostile clients on the fabric's, a hostile guest on
  * the fabric: each gets an error or is dropped, and a channel between the others stays right.
  */
-#define GID_A UINT64_C(0x1d15000000000001)
-#define GID_B UINT64_C(0x1d15000000000002)
-
 static struct guests g;
 
 static int setup(void **state)
@@ -313,115 +304,17 @@ static void test_fabric_sockets(void **state)
 
 /* ---- a guest that is hostile ---- */
 
-struct guest_x {
-	struct ism_dev *dev;
-	uint64_t answer; /* token of A's control DMB for us */
-	unsigned int events;
-};
-
-static void x_event(void *ctx, const struct ism_event *ev)
-{
-	struct guest_x *x = ctx;
-
-	x->events++;
-	if (ev->type == 2 && ev->tok == GID_A && ev->code == RDV_EV_ANSWER)
-		x->answer = ev->info;
-}
-
-static void x_dmb(void *ctx, struct ism_dmb *dmb, uint16_t mask)
-{
-}
-
-static void x_overrun(void *ctx)
-{
-}
-
-static const struct ism_handler x_handler = { .dmb = x_dmb, .event = x_event, .overrun = x_overrun };
-
-static void x_open(struct guest_x *x)
-{
-	struct vu_client_params vp = { 0 };
-	struct ism_params ip = { .handler = &x_handler, .ctx = x, .name = "x" };
-	struct vfio_device *vdev;
-	struct zpci *z;
-	char path[256];
-
-	memset(x, 0, sizeof(*x));
-	snprintf(path, sizeof(path), "%s/fabric/ism2.sock", g.dir);
-	vp.path = path;
-	assert_int_equal(vu_client_open(&vp, &vdev), 0);
-	assert_int_equal(zpci_open_region(vdev, &z), 0);
-	assert_int_equal(ism_open(z, &ip, &x->dev), 0);
-}
-
-struct stream {
-	struct smcdu_channel *a, *b;
-	pthread_t tx;
-	volatile bool stop;
-	uint64_t sent;
-};
-
-static void *stream_tx(void *arg)
-{
-	struct stream *s = arg;
-
-	while (!s->stop)
-		pattern_send(s->a, 31, &s->sent, 5000);
-	assert_int_equal(smcdu_shutdown(s->a), 0);
-	return NULL;
-}
-
-static void *stream_rx(void *arg)
-{
-	struct stream *s = arg;
-	uint64_t pos = 0;
-	uint8_t buf[20000];
-	ssize_t n;
-
-	while ((n = smcdu_recv(s->b, buf, sizeof(buf), 0)) > 0) {
-		assert_int_equal(pattern_check(buf, (size_t)n, 31, pos), n);
-		pos += (uint64_t)n;
-	}
-	assert_int_equal(n, 0);
-	return (void *)(uintptr_t)pos;
-}
-
-static void x_offer(struct guest_x *x, uint64_t token)
-{
-	x->answer = 0;
-	for (int i = 0; i < HANG_MS && !x->answer; i++) {
-		if (i % 50 == 0)
-			assert_int_equal(ism_signal_event(x->dev, GID_A, RDV_EV_OFFER, token), 0);
-		ism_poll(x->dev);
-		sleep_ms(1);
-	}
-	assert_int_not_equal(x->answer, 0);
-}
-
-static void x_store(struct guest_x *x, uint64_t token, uint32_t offset, const void *data, uint32_t len)
-{
-	struct ism_move m = { .token = token, .offset = offset, .len = len, .data = data, .sf = true };
-	size_t done;
-
-	ism_move_data(x->dev, &m, 1, &done);
-}
-
 /* One attack on the control link that A opened for us: stream bytes and a CDC that announces them. */
 static void x_attack(struct guest_x *x, const void *bytes, uint32_t len, struct cdc_msg msg)
 {
-	uint8_t cdc[CDC_SIZE];
 	struct ism_dmb *dmb;
 
 	assert_int_equal(ism_register_dmb(x->dev, GID_A, RDV_DMB_SIZE, NULL, &dmb), 0);
 	x_offer(x, dmb->token);
 	if (len)
 		x_store(x, x->answer, CDC_SIZE, bytes, len);
-	cdc_encode(cdc, &msg, cdc_order_of_chid(ism_chid(x->dev)));
-	x_store(x, x->answer, 0, cdc, sizeof(cdc));
-	for (int i = 0; i < 20; i++) {
-		ism_poll(x->dev);
-		sleep_ms(1);
-	}
+	x_cdc(x, x->answer, msg);
+	x_idle(x, 20);
 	ism_unregister_dmb(x->dev, dmb);
 }
 
@@ -461,17 +354,12 @@ static void attack_all(struct guest_x *x)
 
 static void test_hostile_guest(void **state)
 {
-	struct stream s = { 0 };
+	struct bystander s;
 	struct guest_x x;
 	struct ism_dmb *mine;
-	pthread_t rx;
-	void *got;
 
-	log_init("guest-x", LOG_LEVEL_ERR);
-	x_open(&x);
-	guests_connect(&g, GUEST_A, "victim", &s.a, &s.b);
-	pthread_create(&s.tx, NULL, stream_tx, &s);
-	pthread_create(&rx, NULL, stream_rx, &s);
+	x_open(&x, &g);
+	bystander_start(&s, &g);
 
 	attack_all(&x);
 	/* memory of others: a guess is refused, and so is a token that is not ours to write */
@@ -485,13 +373,8 @@ static void test_hostile_guest(void **state)
 		ism_signal_event(x.dev, GID_B, (uint32_t)t, t);
 		ism_poll(x.dev);
 	}
-	s.stop = true;
-	pthread_join(s.tx, NULL);
-	pthread_join(rx, &got);
-	assert_int_equal((uint64_t)(uintptr_t)got, s.sent);
-	smcdu_close(s.a);
-	smcdu_close(s.b);
-	ism_close(x.dev);
+	bystander_unharmed(&s);
+	x_close(&x);
 	expect_works();
 	guests_wait_stat(&g, GUEST_A, "channels", 0);
 }
