@@ -15,8 +15,8 @@
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
-#define LOCK_NAME "lock"
-#define BACKLOG	  16
+#define LOCK_NAME  "lock"
+#define BACKLOG	   16
 #define LOCK_TRIES 16
 
 void fabricd_dir_default(char *buf, size_t size)
@@ -104,32 +104,40 @@ static int address(struct sockaddr_un *sa, const char *dir, const char *name)
 	return join(sa->sun_path, sizeof(sa->sun_path), dir, name);
 }
 
-static int bind_listen(const struct sockaddr_un *sa)
+/*
+ * The socket gets its name only when it listens and those whom it is for may connect, so whoever
+ * sees the name can connect.
+ */
+static int bind_listen(const struct sockaddr_un *nascent, const char *path)
 {
 	int fd FD_CLEANUP = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t old;
 	int r;
 
 	if (fd < 0)
 		return -errno;
-	unlink(sa->sun_path); /* a dead fabric's: the lock is ours */
-	old = umask(0117);
-	r = bind(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 ? -errno : 0;
-	umask(old);
-	if (r)
-		return r;
-	if (listen(fd, BACKLOG) < 0)
+	unlink(nascent->sun_path); /* a dead fabric's: the lock is ours */
+	if (bind(fd, (const struct sockaddr *)nascent, sizeof(*nascent)) < 0)
 		return -errno;
+	if (chmod(nascent->sun_path, 0660) < 0 || listen(fd, BACKLOG) < 0 ||
+	    rename(nascent->sun_path, path) < 0) {
+		r = -errno;
+		unlink(nascent->sun_path);
+		return r;
+	}
 	return fd_steal(&fd);
 }
 
 int fabricd_dir_listen(struct fabricd_dir *d, const char *name)
 {
-	struct sockaddr_un sa;
-	int r = address(&sa, d->path, name);
+	char path[PATH_MAX], hidden[64];
+	struct sockaddr_un nascent;
+	int r = join(path, sizeof(path), d->path, name);
 
+	snprintf(hidden, sizeof(hidden), ".%s", name);
 	if (!r)
-		r = bind_listen(&sa);
+		r = address(&nascent, d->path, hidden);
+	if (!r)
+		r = bind_listen(&nascent, path);
 	if (r < 0)
 		log_err("cannot listen on %s/%s: %s", d->path, name, strerror(-r));
 	return r;
