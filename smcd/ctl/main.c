@@ -73,7 +73,7 @@ static int parse_words(int argc, char **argv, struct options *o)
 		usage(stderr);
 		return USAGE;
 	}
-	if (strcmp(argv[0], "help") == 0) {
+	if (is_stem(argv[0], "help")) {
 		usage(stdout);
 		return OK;
 	}

@@ -118,7 +118,6 @@ static void print_stats(FILE *out, struct json_object *root)
 		{ "Listeners", "listeners" },
 		{ "Peers", "peers" },
 		{ "DMBs", "dmbs" },
-		{ "Clients", "clients" },
 		{ "PCISTB", "pcistb" },
 		{ "PCISTB bytes", "pcistb_bytes" },
 		{ "PCILG", "pcilg" },
