@@ -128,19 +128,23 @@ static int run(const struct config *cfg)
 	return ret;
 }
 
+/* So that systemd does not try again what cannot become better by itself. */
+#define EXIT_USAGE 2
+
 int main(int argc, char **argv)
 {
 	struct config cfg;
-	int ret;
+	int ret, status;
 
 	log_init("smcd-userd", LOG_LEVEL_INFO);
 	if (config_init(&cfg) < 0)
 		return EXIT_FAILURE;
 	ret = config_from_args(&cfg, argc, argv);
+	status = ret == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
 	if (ret == 0) {
 		log_init("smcd-userd", cfg.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 		ret = run(&cfg);
 	}
 	config_deinit(&cfg);
-	return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return ret < 0 ? status : EXIT_SUCCESS;
 }
