@@ -53,7 +53,11 @@ static int no_daemon(const struct smcdu_ctx *ctx, int error)
 		return lib_fail(error, "no daemon at '%s': start smcd-userd or set "
 			"SMCD_USER_SOCKET", path);
 	case -EACCES:
-		return lib_fail(error, "no permission to use '%s'", path);
+		return lib_fail(error, "no permission to use '%s': be a member of its group, or set "
+			"SMCD_USER_SOCKET", path);
+	case -EPROTOTYPE:
+		return lib_fail(error, "'%s' is not the socket of a smcd-userd: set "
+			"SMCD_USER_SOCKET", path);
 	case -EAGAIN: /* its queue of connections stayed full */
 	case -ETIMEDOUT:
 		return lib_fail(-ETIMEDOUT, "the daemon at '%s' does not answer", path);
