@@ -4,7 +4,7 @@
  * libsmcd-user: a byte channel between two guests (or two processes) through an ISM fabric.
  *
  * An application opens a context, then listens, accepts and connects by name:
- * `smcdu_connect(ctx, "echo@guest-b", NULL, &ch)`. A channel is a reliable, ordered, bidirectional
+ * `smcdu_connect(ctx, "echo@guest-b", &ch)`. A channel is a reliable, ordered, bidirectional
  * byte stream with half close, like a connected stream socket. The peer's bytes are read directly
  * from the memory the fabric wrote them to.
  *
