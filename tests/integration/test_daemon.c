@@ -381,13 +381,9 @@ static int cat_status(pid_t pid)
 
 static void pair(pid_t pid[2], const char *in, const char *server_in, const char *out)
 {
-	uint64_t end = clock_ns() + UINT64_C(1000000) * HANG_MS;
-
+	guests_wait_stat(&g, GUEST_B, "listeners", 0);
 	pid[1] = cat(GUEST_B, "--listen", "cat", server_in, out);
-	while (guests_stat(&g, GUEST_B, "listeners") != 1) {
-		assert_true(clock_ns() < end);
-		sleep_ms(5);
-	}
+	guests_wait_stat(&g, GUEST_B, "listeners", 1);
 	pid[0] = cat(GUEST_A, "--timeout=20", "cat@guest-b", in, "/dev/null");
 }
 
