@@ -59,7 +59,7 @@ static void fabric(const char *line)
 struct end {
 	struct smcdu_channel *ch;
 	uint32_t stream;
-	uint64_t bytes;
+	_Atomic uint64_t bytes;
 	ssize_t error; /* what ended it */
 	bool differs;
 };
@@ -105,10 +105,14 @@ static void *transmit(void *arg)
 
 static void flow_start(struct flow *f, int from, uint32_t stream)
 {
+	uint64_t end = clock_ns() + UINT64_C(1000000) * HANG_MS;
+
 	*f = (struct flow){ .tx.stream = stream, .rx.stream = stream };
 	guests_connect(&g, from, "flow", &f->tx.ch, &f->rx.ch);
 	pthread_create(&f->tx_thread, NULL, transmit, f);
 	pthread_create(&f->rx_thread, NULL, receive, f);
+	while (f->rx.bytes == 0 && clock_ns() < end)
+		sleep_ms(1);
 	sleep_ms(50);
 }
 
