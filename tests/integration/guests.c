@@ -21,7 +21,7 @@
 
 #include "vfio/base/fd.h"
 
-static const char *program(const char *variable)
+const char *guests_program(const char *variable)
 {
 	const char *path = getenv(variable);
 
@@ -76,7 +76,7 @@ static pid_t spawn(const char *name, const char *const argv[])
 void guests_start_fabric(struct guests *g)
 {
 	char dir[96];
-	const char *argv[] = { program("ISM_FABRICD"), "--functions", "3", "--dir", dir, NULL };
+	const char *argv[] = { guests_program("ISM_FABRICD"), "--functions", "3", "--dir", dir, NULL };
 
 	snprintf(dir, sizeof(dir), "%s/fabric", g->dir);
 	g->fabric = spawn("ism-fabricd", argv);
@@ -85,7 +85,7 @@ void guests_start_fabric(struct guests *g)
 void guests_start_daemon(struct guests *g, int guest, const char *const *extra)
 {
 	char function[160], peer[64];
-	const char *argv[32] = { program("SMCD_USERD"), "--name", guest == GUEST_A ? "guest-a" : "guest-b",
+	const char *argv[32] = { guests_program("SMCD_USERD"), "--name", guest == GUEST_A ? "guest-a" : "guest-b",
 		"--socket", g->socket[guest], "--function", function, "--peer", peer };
 	size_t n = 9;
 

@@ -35,6 +35,9 @@ void guests_stop(struct guests *g);
 void guests_start_fabric(struct guests *g);
 void guests_start_daemon(struct guests *g, int guest, const char *const *extra);
 
+/* The program that an environment variable names; without it the test cannot go on. */
+const char *guests_program(const char *variable);
+
 /* Ends one process with @sig and reaps it; *pid becomes -1. Returns the wait status. */
 int guests_kill(pid_t *pid, int sig);
 

@@ -240,7 +240,7 @@ static int exit_status(const char *const argv[])
 static void test_socket_owner(void **state)
 {
 	struct group *gr = getgrgid(getegid());
-	const char *argv[] = { getenv("SMCD_USERD"), "--config", conf, "--socket", NULL, "--function",
+	const char *argv[] = { guests_program("SMCD_USERD"), "--config", conf, "--socket", NULL, "--function",
 		"vfio-user:/nonexistent", NULL };
 	char text[256], path[128];
 	struct stat st;
@@ -324,14 +324,15 @@ static void test_notifications(void **state)
 static void test_socket_activation(void **state)
 {
 	char function[160];
-	const char *argv[] = { getenv("SYSTEMD_SOCKET_ACTIVATE"), "--seqpacket", "-l", g.socket[GUEST_A],
-		getenv("SMCD_USERD"), "--name", "guest-a", "--function", function, "--peer",
+	const char *argv[] = { NULL, "--seqpacket", "-l", g.socket[GUEST_A],
+		guests_program("SMCD_USERD"), "--name", "guest-a", "--function", function, "--peer",
 		"guest-b=0x1d15000000000002", NULL };
 	uint64_t end = clock_ns() + UINT64_C(1000000) * HANG_MS;
 	int status;
 
-	if (!argv[0])
+	if (!getenv("SYSTEMD_SOCKET_ACTIVATE"))
 		skip();
+	argv[0] = guests_program("SYSTEMD_SOCKET_ACTIVATE");
 	snprintf(function, sizeof(function), "vfio-user:%s/fabric/ism0.sock", g.dir);
 	guests_kill(&g.daemon[GUEST_A], SIGTERM);
 	assert_int_equal(access(g.socket[GUEST_A], F_OK), -1);
@@ -364,7 +365,7 @@ static pid_t cat(int guest, const char *how, const char *target, const char *in,
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(open(in, O_RDONLY | O_CLOEXEC), STDIN_FILENO);
 		dup2(open(out, O_WRONLY | O_CLOEXEC | O_CREAT, 0600), STDOUT_FILENO);
-		execl(getenv("SMCD_USER_CAT"), "smcd-user-cat", how, "--socket", g.socket[guest], target,
+		execl(guests_program("SMCD_USER_CAT"), "smcd-user-cat", how, "--socket", g.socket[guest], target,
 			NULL);
 		_exit(127);
 	}

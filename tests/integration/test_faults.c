@@ -47,7 +47,7 @@ static void fabric(const char *line)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		fclose(stdout);
-		execl(getenv("ISM_FABRICD"), "ism-fabricd", "--dir", dir, "--command", line, NULL);
+		execl(guests_program("ISM_FABRICD"), "ism-fabricd", "--dir", dir, "--command", line, NULL);
 		_exit(127);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
