@@ -11,15 +11,16 @@
  * Conventions
  *  - Functions return 0 or a byte count on success and a negative errno on failure; they never set
  *    errno and never print. Outputs are untouched on failure.
- *  - Names: a service is a name of 1..63 characters from [A-Za-z0-9._-] or a decimal port; a peer is
- *    a name the daemon knows or a GID as 0x followed by hex digits.
+ *  - Names: a service is a name of 1..63 characters from [A-Za-z0-9._-] or a decimal port; a peer
+ *    is a name the daemon knows or a GID as 0x followed by hex digits.
  *  - The library installs no signal handlers, starts no threads and never raises SIGPIPE.
  *
  * Threads: a context may be used by any number of threads at once. A listener may be used by one
  * thread at a time. A channel may be used by two threads at once when one only sends (smcdu_send,
- * smcdu_sendv, smcdu_reserve, smcdu_commit, smcdu_shutdown) and the other only receives (smcdu_recv,
- * smcdu_recvv, smcdu_peek, smcdu_release); all other functions on a channel, and its descriptor, need
- * exclusive use, except smcdu_channel_stats(), which may be called at any time from any thread.
+ * smcdu_sendv, smcdu_reserve, smcdu_commit, smcdu_shutdown) and the other only receives
+ * (smcdu_recv, smcdu_recvv, smcdu_peek, smcdu_release); all other functions on a channel, and its
+ * descriptor, need exclusive use, except smcdu_channel_stats(), which may be called at any time
+ * from any thread.
  *
  * fork: handles belong to the process that created them; in a child every call on them returns
  * -EPERM and only freeing is allowed (which leaves the parent's channel untouched).
@@ -70,15 +71,15 @@ SMCDU_API int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 SMCDU_API void smcdu_close_ctx(struct smcdu_ctx *ctx);
 
 /**
- * Why the last failing call of this thread failed, as one line of text ("unknown peer 'guest-x': ...").
- * Empty when the library has nothing beyond the errno. Valid until the thread's next call.
+ * Why the last failing call of this thread failed, as one line of text ("unknown peer 'guest-x':
+ * ..."). Empty when the library has nothing beyond the errno. Valid until the thread's next call.
  */
 SMCDU_API const char *smcdu_last_error(void);
 
 /** The SMC diagnosis (0x0303....) of the last failing smcdu_connect() of this thread, 0 if none. */
 SMCDU_API uint32_t smcdu_last_diag(void);
 
-/* ---- listening and connecting ------------------------------------------------------------------ */
+/* ---- listening and connecting ---------------------------------------------------------------- */
 
 /**
  * Registers a service with the daemon.
@@ -102,7 +103,8 @@ SMCDU_API uint32_t smcdu_listener_port(const struct smcdu_listener *l);
  * Takes the next incoming channel. @param flags 0 or SMCDU_DONTWAIT.
  * @return 0 (the caller owns *ret); -EAGAIN; -ECONNRESET (the daemon is gone: free the listener).
  */
-SMCDU_API int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_channel **ret);
+SMCDU_API int smcdu_accept(
+	struct smcdu_listener *l, unsigned int flags, struct smcdu_channel **ret);
 
 /** Withdraws the service. Channels not yet accepted are aborted. NULL is allowed. */
 SMCDU_API void smcdu_listener_free(struct smcdu_listener *l);
@@ -110,13 +112,13 @@ SMCDU_API void smcdu_listener_free(struct smcdu_listener *l);
 /**
  * Connects to a service of a peer, waiting at most settings.connect_timeout_ms.
  * @param target "service@peer"
- * @return 0 (the caller owns *ret); -EINVAL (bad target); -ENOENT/-ECONNREFUSED (no daemon, or nobody
- *         listens: smcdu_last_error() says which); -EHOSTUNREACH (unknown or unreachable peer);
+ * @return 0 (the caller owns *ret); -EINVAL (bad target); -ENOENT/-ECONNREFUSED (no daemon, or
+ *         nobody listens: smcdu_last_error() says which); -EHOSTUNREACH (unknown or unreachable peer);
  *         -ETIMEDOUT; -EDQUOT; -ENOMEM; -ENOSPC (no DMB left); -EPROTO.
  */
 SMCDU_API int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channel **ret);
 
-/* ---- data --------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 /**
  * Sends. Blocking: returns when all @p len bytes were taken, or fewer when an error ended it in the
@@ -144,7 +146,8 @@ SMCDU_API ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov,
 /**
  * Zero copy, sending side: space in the send ring. Waits for at least one byte unless
  * SMCDU_DONTWAIT; *len is the contiguous space, which may be less than all that is free (the ring
- * wraps). Nothing is sent until smcdu_commit(); a later reserve without commit returns the same space.
+ * wraps). Nothing is sent until smcdu_commit(); a later reserve without commit returns the same
+ * space.
  * @return 0 or as smcdu_send().
  */
 SMCDU_API int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned int flags);
@@ -157,11 +160,12 @@ SMCDU_API int smcdu_commit(struct smcdu_channel *ch, size_t len);
  * the end. A hostile peer can change the bytes until they are released: check a copy.
  * @return 0 or as smcdu_recv().
  */
-SMCDU_API int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags);
+SMCDU_API int smcdu_peek(
+	struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags);
 /** Consumes the first @p len of the peeked bytes. @return 0; -EINVAL (more than peeked). */
 SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
 
-/* ---- waiting ------------------------------------------------------------------------------------ */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 #define SMCDU_IN  1u /**< smcdu_recv() would not wait (bytes, end, or error) */
 #define SMCDU_OUT 2u /**< smcdu_send() would not wait (space or error) */
@@ -170,8 +174,8 @@ SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
 
 /**
  * One descriptor for poll, epoll (level or edge) and io_uring's poll: readable (POLLIN) when one of
- * the events chosen by smcdu_set_events() may have happened; then ask smcdu_events(). Never read from
- * or written to by the application. Owned by the channel, made by the first call.
+ * the events chosen by smcdu_set_events() may have happened; then ask smcdu_events(). Never read
+ * from or written to by the application. Owned by the channel, made by the first call.
  * @return the descriptor; -EMFILE, -ENFILE, -ENOMEM.
  */
 SMCDU_API int smcdu_channel_fd(const struct smcdu_channel *ch);
@@ -186,15 +190,16 @@ SMCDU_API int smcdu_set_events(struct smcdu_channel *ch, unsigned int events);
  */
 SMCDU_API int smcdu_events(struct smcdu_channel *ch);
 
-/* ---- ending ------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 /** Half close: nothing more will be sent; the peer reads the end after the last byte. Receiving goes
  *  on. @return 0, -EPIPE, -ECONNRESET, -ENODEV. */
 SMCDU_API int smcdu_shutdown(struct smcdu_channel *ch);
 
 /**
- * Orderly close: returns at once and frees the channel; the daemon delivers what was sent, also after
- * the process ended. With received bytes unread the peer sees an abort instead. NULL is allowed.
+ * Orderly close: returns at once and frees the channel; the daemon delivers what was sent, also
+ * after the process ended. With received bytes unread the peer sees an abort instead. NULL is
+ * allowed.
  */
 SMCDU_API void smcdu_close(struct smcdu_channel *ch);
 
@@ -205,7 +210,7 @@ SMCDU_API int smcdu_flush(struct smcdu_channel *ch, uint32_t timeout_ms);
 /** Ends the channel at once: the peer gets -ECONNRESET, bytes under way may be lost. Frees. */
 SMCDU_API void smcdu_abort(struct smcdu_channel *ch);
 
-/* ---- knowing ------------------------------------------------------------------------------------ */
+/* ---- knowing --------------------------------------------------------------------------------- */
 
 enum smcdu_path {
 	SMCDU_PATH_MEDIATED = 1, /**< the daemon moves the bytes */

@@ -3,9 +3,9 @@
  * ism.h - a polling driver for one ISM function
  *
  * Concept. The function lets its owner register DMBs, memory that exactly one remote GID may write;
- * a remote function's move (PCISTB into BAR 0) lands there and, with the signal flag, sets the DMB's
- * bit in our SBA. The driver polls the SBA and the event queue (IEQ); nothing is gated on interrupts.
- * Operation names are those of the kernel's dibs layer.
+ * a remote function's move (PCISTB into BAR 0) lands there and, with the signal flag, sets the
+ * DMB's bit in our SBA. The driver polls the SBA and the event queue (IEQ); nothing is gated on
+ * interrupts. Operation names are those of the kernel's dibs layer.
  *
  * Invariants
  * - One submitter: a struct ism_dev belongs to one thread; all calls come from it.
@@ -120,7 +120,8 @@ int ism_query_remote_gid(struct ism_dev *dev, uint64_t rgid, bool vlan_valid, ui
 
 /*
  * Allocates and registers a zeroed DMB of @size bytes (16 KiB << n, at most 1 MiB) that only @rgid
- * may write. 0 · -EINVAL bad size · -ENOSPC no free index · -ENOMEM · -EIO (ism_last_ret) · -ENODEV.
+ * may write. 0 · -EINVAL bad size · -ENOSPC no free index · -ENOMEM · -EIO (ism_last_ret) ·
+ * -ENODEV.
  * @user is passed on in ism_dmb.user.
  */
 int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,

@@ -3,9 +3,9 @@
  * caps.h - VFIO capability chains
  *
  * Information structures may carry a chain of capabilities: headers {id, version, next} whose next
- * is an offset from the start of the structure, 0 at the end. The chain comes from a kernel or, over
- * vfio-user, from another process, so the walker never leaves the buffer, and a chain has to run
- * forward without overlaps; that also bounds the walk.
+ * is an offset from the start of the structure, 0 at the end. The chain comes from a kernel or,
+ * over vfio-user, from another process, so the walker never leaves the buffer, and a chain has to
+ * run forward without overlaps; that also bounds the walk.
  */
 #ifndef SMCDU_VFIO_CAPS_H
 #define SMCDU_VFIO_CAPS_H
@@ -41,9 +41,9 @@ void vfio_caps_init(struct vfio_caps *c, const void *buf, size_t len, size_t fix
 int vfio_caps_next(struct vfio_caps *c, struct vfio_cap *cap);
 
 /*
- * What this project uses of a device's, a region's and a container's chain. Unknown capabilities and
- * versions 0 are skipped. 0 or -EPROTO (malformed chain, or a known capability that is too short);
- * outputs are untouched on failure.
+ * What this project uses of a device's, a region's and a container's chain. Unknown capabilities
+ * and versions 0 are skipped. 0 or -EPROTO (malformed chain, or a known capability that is too
+ * short); outputs are untouched on failure.
  */
 int vfio_caps_device(struct vfio_caps *c, struct vfio_dev_info *info);
 int vfio_caps_region(struct vfio_caps *c, struct vfio_region_desc *desc);

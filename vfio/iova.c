@@ -65,7 +65,7 @@ static int give(struct iova *a, uint64_t start, uint64_t end)
 
 int iova_add(struct iova *a, uint64_t start, uint64_t end)
 {
-	uint64_t last = (end + 1) / IOVA_PAGE * IOVA_PAGE; /* first byte after the last whole page */
+	uint64_t last = (end + 1) / IOVA_PAGE * IOVA_PAGE; /* behind the last whole page */
 	int r;
 
 	if (end == UINT64_MAX)

@@ -56,8 +56,9 @@ static int kernel_ioctl(struct kernel_device *k, int fd, unsigned long nr, void 
 }
 
 /*
- * Information with capabilities: the kernel says in argsz how much room it wants and leaves the chain
- * out when it does not fit. All three structures start with argsz and flags. *buf is malloced.
+ * Information with capabilities: the kernel says in argsz how much room it wants and leaves the
+ * chain out when it does not fit. All three structures start with argsz and flags. *buf is
+ * malloced.
  */
 static int get_info_buf(struct kernel_device *k, int fd, unsigned long nr, const void *request,
 	size_t fixed, void **buf, size_t *len)

@@ -2,16 +2,16 @@
 /*
  * region.c - zPCI operations through the zPCI I/O region of a VFIO device
  *
- * One request is one 32-byte write of struct zpci_io_req at offset 16, no other form: any write there
- * executes whatever the region has stored, so a partial one would run a mixture. The request names
- * its data by address; the data has to be 8-aligned, inside one page and, where the device resolves
- * addresses through its DMA map, mapped. A source that is all of this is used in place, any other is
- * copied to the transfer memory first.
+ * One request is one 32-byte write of struct zpci_io_req at offset 16, no other form: any write
+ * there executes whatever the region has stored, so a partial one would run a mixture. The request
+ * names its data by address; the data has to be 8-aligned, inside one page and, where the device
+ * resolves addresses through its DMA map, mapped. A source that is all of this is used in place,
+ * any other is copied to the transfer memory first.
  *
- * Transfer memory (a sealed memfd of our own, written once, DMA-mapped): the first page receives the
- * replies of loads, the others are bounce space for one batch. The kernel writes a load's reply to a
- * page it has not asked for write access to, so that page must be our own, present and dirty; the
- * preset value keeps it so and shows whether a reply was delivered at all.
+ * Transfer memory (a sealed memfd of our own, written once, DMA-mapped): the first page receives
+ * the replies of loads, the others are bounce space for one batch. The kernel writes a load's reply
+ * to a page it has not asked for write access to, so that page must be our own, present and dirty;
+ * the preset value keeps it so and shows whether a reply was delivered at all.
  *
  * After -ENODEV, -ETIMEDOUT or -EPROTO from the device nothing is known about its state any more:
  * the transport is dead and every later call fails with -ENODEV.
@@ -269,7 +269,8 @@ static int region_set_msi(struct zpci *z, int eventfd)
 }
 
 /* Reads or writes configuration space; little-endian by definition of PCI. */
-static int config_access(struct region_zpci *r, uint64_t offset, uint8_t *buf, size_t len, bool write)
+static int config_access(
+	struct region_zpci *r, uint64_t offset, uint8_t *buf, size_t len, bool write)
 {
 	const struct vfio_device_ops *ops = r->dev->ops;
 	struct vfio_region_desc config;

@@ -52,7 +52,9 @@ static int exec_store(struct region_exec *re, const struct zpci_io_req *q, const
 	return re->ops->store(re->ctx, q->pcias, q->offset, mem, q->len) < 0 ? -EIO : 0;
 }
 
-/* The order of checks is visible from outside: every line here is a row of the conformance table. */
+/*
+ * The order of checks is visible from outside: every line here is a row of the conformance table.
+ */
 static int execute(struct region_exec *re, const struct zpci_io_req *q)
 {
 	int read = !!(q->flags & ZPCI_IO_FLAG_READ);

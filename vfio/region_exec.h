@@ -3,9 +3,9 @@
  * region_exec.h - the serving side of the zPCI I/O region
  *
  * Behaves as the kernel code of the region does, error for error and in the same order of checks:
- * the request lives in shared state, every write that touches bytes 16..47 executes the whole stored
- * request (stale bytes included), READ wins over BLOCKW, a failure after the copy is always -EIO.
- * Used by the in-process double, by the vfio-user server of the fabric, and judged by
+ * the request lives in shared state, every write that touches bytes 16..47 executes the whole
+ * stored request (stale bytes included), READ wins over BLOCKW, a failure after the copy is always
+ * -EIO. Used by the in-process double, by the vfio-user server of the fabric, and judged by
  * tests/conformance.
  *
  * How gaddr becomes memory and what the instructions do is the provider's business (ops). Not
@@ -22,8 +22,9 @@
 
 struct region_exec_ops {
 	/*
-	 * The memory behind the page that holds @gaddr (which is 8-aligned and, with @len, inside one
-	 * 4 KiB page): a pointer to the byte at @gaddr, valid until the request is done, or NULL.
+	 * The memory behind the page that holds @gaddr (which is 8-aligned and, with @len, inside
+	 * one 4 KiB page): a pointer to the byte at @gaddr, valid until the request is done, or
+	 * NULL.
 	 * @write: the request will store there.
 	 */
 	void *(*resolve)(void *ctx, uint64_t gaddr, size_t len, int write);

@@ -79,12 +79,13 @@ const struct zpci_counters *zpci_counters(const struct zpci *z);
 int zpci_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
 
 /* PCISTB: stores one block. */
-int zpci_store_block(struct zpci *z, uint8_t pcias, uint64_t offset, const void *data, uint16_t len);
+int zpci_store_block(
+	struct zpci *z, uint8_t pcias, uint64_t offset, const void *data, uint16_t len);
 
 /*
  * Executes @n (1..ZPCI_BATCH_MAX) stores in order and stops at the first that fails; *done is the
- * number executed successfully, so the failing one is v[*done]. All are checked first: -EINVAL means
- * that none was submitted (*done is then the offending index). Only *done is set on failure.
+ * number executed successfully, so the failing one is v[*done]. All are checked first: -EINVAL
+ * means that none was submitted (*done is then the offending index). Only *done is set on failure.
  */
 int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done);
 
@@ -100,9 +101,7 @@ int zpci_reset(struct zpci *z);
 int zpci_liveness_fd(struct zpci *z);
 int zpci_check(struct zpci *z);
 
-/*
- * --- for transports ---
- */
+/* --- for transports --------------------------------------------------------------------------- */
 struct zpci_ops {
 	int (*load)(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
 	int (*store)(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done);

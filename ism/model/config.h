@@ -3,9 +3,9 @@
  * config.h - the PCI configuration space of an ISM function
  *
  * 256 bytes, little-endian as PCI demands on every host: 1014:04ed, class 0, BAR 0 (64-bit memory,
- * 2^48), BAR 2 (64-bit memory), an MSI capability with one vector and a 64-bit address. Which bits a
- * driver may change is one mask per byte, which also makes BAR sizing work: the address bits below
- * the size are not writable.
+ * 2^48), BAR 2 (64-bit memory), an MSI capability with one vector and a 64-bit address. Which bits
+ * a driver may change is one mask per byte, which also makes BAR sizing work: the address bits
+ * below the size are not writable.
  */
 #ifndef SMCDU_MODEL_CONFIG_H
 #define SMCDU_MODEL_CONFIG_H

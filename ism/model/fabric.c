@@ -148,7 +148,10 @@ int fabric_postpone(struct fabric *f, const struct later *l)
 	if (!n)
 		return -ENOMEM;
 	*n = *l;
-	/* Due times mostly grow: look for the place from the end. In a DL list head->prev is the tail. */
+	/*
+	 * Due times mostly grow: look for the place from the end. In a DL list head->prev is the
+	 * tail.
+	 */
 	at = f->later ? f->later->prev : NULL;
 	while (at && at->due > n->due)
 		at = at == f->later ? NULL : at->prev;

@@ -45,8 +45,8 @@ struct dmb {
 	bool vlan_valid;
 	uint16_t vlan_id;
 	/*
-	 * The owner's memory, page by page: a client may have mapped each 4 KiB page on its own, and
-	 * a move never leaves its page.
+	 * The owner's memory, page by page: a client may have mapped each 4 KiB page on its own,
+	 * and a move never leaves its page.
 	 */
 	uint8_t **page;
 	UT_hash_handle hh;	 /* fabric->dmbs */

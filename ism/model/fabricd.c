@@ -81,8 +81,8 @@ static void list_knobs(void)
 	for (i = 0; i < KNOB_COUNT; i++) {
 		const struct knob_desc *k = &knob_table[i];
 
-		printf("%-20s %" PRIu64 " (%" PRIu64 "..%" PRIu64 ")  %s\n", k->name, k->def, k->min,
-			k->max, k->help);
+		printf("%-20s %" PRIu64 " (%" PRIu64 "..%" PRIu64 ")  %s\n", k->name, k->def,
+			k->min, k->max, k->help);
 	}
 }
 
@@ -232,7 +232,8 @@ static void watchdog_init(struct fabricd *d)
 
 static void signals_ready(struct source *s, uint32_t events)
 {
-	struct fabricd *d = (struct fabricd *)(void *)((char *)s - offsetof(struct fabricd, signals));
+	struct fabricd *d = (struct fabricd *)(void *)((char *)s -
+						       offsetof(struct fabricd, signals));
 	struct signalfd_siginfo info;
 
 	if (read(s->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))

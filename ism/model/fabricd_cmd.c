@@ -142,7 +142,8 @@ static char *do_show(struct ctl *c, char **word, size_t n)
 		add_u64(knobs, knob_table[i].name, c->fabric->knobs.v[i]);
 	json_object_object_add(o, "knobs", knobs);
 	if (asprintf(&answer, "ok\n%s\n",
-		    json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
+		    json_object_to_json_string_ext(
+			    o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
 		answer = NULL;
 	json_object_put(o);
 	return answer;

@@ -3,8 +3,8 @@
  * fabricd_ctl.h - the control socket: one line in, one answer out
  *
  * A client sends one line and gets "ok\n" and the text, or "error WHY\n"; then the connection ends.
- * Clients are not trusted to be quick or to stop: lines are short, clients few (the oldest goes when
- * one too many comes), and nobody is waited for.
+ * Clients are not trusted to be quick or to stop: lines are short, clients few (the oldest goes
+ * when one too many comes), and nobody is waited for.
  */
 #ifndef SMCDU_MODEL_FABRICD_CTL_H
 #define SMCDU_MODEL_FABRICD_CTL_H

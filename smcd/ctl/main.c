@@ -2,8 +2,9 @@
 /*
  * main.c - smcd-userctl: what the daemon knows, for operators
  *
- * The grammar is smc-tools' "OBJECT COMMAND" with unique stems, so that fingers need not relearn it.
- * Exit status: 0, 1 when the daemon could not be asked, 2 for a command line that makes no sense.
+ * The grammar is smc-tools' "OBJECT COMMAND" with unique stems, so that fingers need not relearn
+ * it. Exit status: 0, 1 when the daemon could not be asked, 2 for a command line that makes no
+ * sense.
  */
 #include <errno.h>
 #include <getopt.h>

@@ -24,8 +24,8 @@ struct report {
 extern const struct report reports[];
 
 /*
- * The report that @word is a unique stem of (a whole name wins). NULL when there is none or more than
- * one; then *candidates, if not NULL, says how many.
+ * The report that @word is a unique stem of (a whole name wins). NULL when there is none or more
+ * than one; then *candidates, if not NULL, says how many.
  */
 const struct report *report_find(const char *word, unsigned int *candidates);
 
@@ -38,7 +38,9 @@ struct column {
 /* The elements of the array @rows under a header, in columns (ended by one without a title). */
 void table_print(FILE *out, const struct column *columns, struct json_object *rows);
 
-/* The member @key of @o as one printable word in @buf; "-" when it is missing, empty or no scalar. */
+/*
+ * The member @key of @o as one printable word in @buf; "-" when it is missing, empty or no scalar.
+ */
 const char *cell_text(struct json_object *o, const char *key, char *buf, size_t size);
 
 #endif

@@ -308,7 +308,7 @@ void channels_reap(struct daemon *d)
 	}
 }
 
-/* ---- all at once ------------------------------------------------------------------------------ */
+/* ---- all at once ----------------------------------------------------------------------------- */
 
 void channels_fail(struct function *fn, struct link *l, int err)
 {

@@ -2,15 +2,15 @@
 /*
  * channel.h - one channel between an application and a peer's application
  *
- * Life: WAIT_LINK (client: the control link comes up) -> HANDSHAKE -> LIVE -> FADING (aborted: our DMB
- * stays for the peer's last word) -> DEAD (nothing left at the device; the application may still read
- * from its mapping and learn the error). An object goes when it is DEAD and the application's socket is
- * closed.
+ * Life: WAIT_LINK (client: the control link comes up) -> HANDSHAKE -> LIVE -> FADING (aborted: our
+ * DMB stays for the peer's last word) -> DEAD (nothing left at the device; the application may
+ * still read from its mapping and learn the error). An object goes when it is DEAD and the
+ * application's socket is closed.
  *
  * Invariants
- * - The application's words (chan_ctl) are loaded once per service, checked against the stream's own
- *   positions, and only the copies are used. Their order matters: app_flags before tx_pos, both and
- *   rx_pos before the peer's CDC, which the application may have seen before us.
+ * - The application's words (chan_ctl) are loaded once per service, checked against the stream's
+ *   own positions, and only the copies are used. Their order matters: app_flags before tx_pos, both
+ *   and rx_pos before the peer's CDC, which the application may have seen before us.
  * - The first violation, by application or peer, ends this channel with an abort, and nothing else.
  * - After the device part is gone (fn == NULL) nothing touches the device again.
  * - A DMB is never used for a second channel.
@@ -91,7 +91,7 @@ struct channel {
 	UT_hash_handle hh;
 };
 
-/* ---- channel.c: life --------------------------------------------------------------------------- */
+/* ---- channel.c: life ------------------------------------------------------------------------- */
 
 struct channel_params {
 	bool server;
@@ -118,11 +118,16 @@ int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size);
 int channel_go_live(struct channel *ch, int sock);
 void channel_fill_info(const struct channel *ch, struct ipc_channel *msg);
 
-/* Device part back; DEAD with @err (0: ended in order) published. Frees when the application is gone. */
+/*
+ * Device part back; DEAD with @err (0: ended in order) published. Frees when the application is
+ * gone.
+ */
 void channel_detach(struct channel *ch, int err);
 /* Ends the connection: A to the peer if it can be told, @err to the application. */
 void channel_abort(struct channel *ch, int err);
-/* The application is gone or forbidden: closes its socket; the channel goes on as far as it must. */
+/*
+ * The application is gone or forbidden: closes its socket; the channel goes on as far as it must.
+ */
 void channel_drop_app(struct channel *ch);
 /* Frees what was put on the reap list. */
 void channels_reap(struct daemon *d);
@@ -138,15 +143,19 @@ static inline bool channel_waiting(const struct channel *ch)
 	return ch->phase == CHANNEL_LIVE && stream_tx_free(&ch->s) == 0;
 }
 
-/* ---- serve.c: data ------------------------------------------------------------------------------ */
+/* ---- serve.c: data --------------------------------------------------------------------------- */
 
 /* Puts it on the list of channels that are looked at every turn, its bell off. */
 void channel_heat(struct channel *ch);
 /* Off the list, without a bell. */
 void channel_unhot(struct channel *ch);
-/* Serves every hot channel once; cools those that were quiet for the window. True: there was work. */
+/*
+ * Serves every hot channel once; cools those that were quiet for the window. True: there was work.
+ */
 bool channels_serve(struct daemon *d);
-/* Publishes state, error and counters, then wakes the application if it waits for one of the bits. */
+/*
+ * Publishes state, error and counters, then wakes the application if it waits for one of the bits.
+ */
 void channel_publish(struct channel *ch, uint32_t wake_bits);
 /* The peer cannot be reached any more: takes what it said last, then ends with @err unless that was
  * the proper end. */

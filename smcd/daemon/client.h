@@ -2,9 +2,9 @@
 /*
  * client.h - the socket applications connect to, and listeners
  *
- * A connection's first message says what it becomes: a channel, a listener, or a question. Until then
- * it is charged to its user and has CLIENT_SILENCE_NS to speak. A message that is not exactly what
- * chan.h describes, or that carries descriptors, ends the connection.
+ * A connection's first message says what it becomes: a channel, a listener, or a question. Until
+ * then it is charged to its user and has CLIENT_SILENCE_NS to speak. A message that is not exactly
+ * what chan.h describes, or that carries descriptors, ends the connection.
  */
 #ifndef SMCDU_DAEMON_CLIENT_H
 #define SMCDU_DAEMON_CLIENT_H
@@ -34,7 +34,7 @@ struct listener {
 	struct listener *prev, *next;
 };
 
-/* ---- client.c ---------------------------------------------------------------------------------- */
+/* ---- client.c -------------------------------------------------------------------------------- */
 
 /* Accepts from daemon.accept. */
 void client_on_accept(struct loop_source *src, short revents);
@@ -44,7 +44,7 @@ unsigned int clients_count(const struct daemon *d);
 /* Sends IPC_ERROR (best effort) and closes @fd. */
 void ipc_refuse(int fd, int err, uint32_t diag, const char *text);
 
-/* ---- listener.c -------------------------------------------------------------------------------- */
+/* ---- listener.c ------------------------------------------------------------------------------ */
 
 /* A LISTEN on @fd, which is taken over. */
 void listener_start(struct daemon *d, int fd, const struct sock_peer *who,

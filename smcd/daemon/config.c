@@ -93,8 +93,8 @@ static int parse_gid(const char *value, uint64_t *out)
 static int set_name(char out[IPC_NAME_MAX], const char *value, const char *what, char why[256])
 {
 	if (!rdv_name_ok(value))
-		return complain(why, "%s must be 1..63 characters from [A-Za-z0-9._-], not '%s'", what,
-			value);
+		return complain(why, "%s must be 1..63 characters from [A-Za-z0-9._-], not '%s'",
+			what, value);
 	memset(out, 0, IPC_NAME_MAX);
 	memcpy(out, value, strlen(value));
 	return 0;
@@ -209,8 +209,8 @@ static int set_peer(struct config *c, const char *name, const char *key, const c
 	if (ret < 0)
 		return ret;
 	if (parse_gid(value, &gid) < 0)
-		return complain(why, "the GID of peer '%s' must be 0x and hex digits, not '%s'", name,
-			value);
+		return complain(why, "the GID of peer '%s' must be 0x and hex digits, not '%s'",
+			name, value);
 	if (config_peer(c, name))
 		return complain(why, "peer '%s' is defined twice", name);
 	if (config_peer_name(c, gid))

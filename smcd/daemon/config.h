@@ -2,9 +2,9 @@
 /*
  * config.h - the daemon's settings, from a file, from flags, or both
  *
- * Flags come after the file and add to its lists (functions, peers, services) or override its single
- * values. Nothing is ignored silently: an unknown section, key or option and a bad value are errors
- * that name file and line (or the option) and what would be right.
+ * Flags come after the file and add to its lists (functions, peers, services) or override its
+ * single values. Nothing is ignored silently: an unknown section, key or option and a bad value are
+ * errors that name file and line (or the option) and what would be right.
  */
 #ifndef SMCDU_DAEMON_CONFIG_H
 #define SMCDU_DAEMON_CONFIG_H
@@ -63,8 +63,8 @@ int config_init(struct config *c);
 void config_deinit(struct config *c);
 
 /*
- * Applies one setting of [@section @arg] (@arg: a function's or peer's name, or NULL). 0, -EINVAL with
- * the complaint in @why, -ENOMEM.
+ * Applies one setting of [@section @arg] (@arg: a function's or peer's name, or NULL). 0, -EINVAL
+ * with the complaint in @why, -ENOMEM.
  */
 int config_set(struct config *c, const char *section, const char *arg, const char *key,
 	const char *value, char why[256]);
@@ -87,7 +87,8 @@ const struct config_peer *config_peer(const struct config *c, const char *name);
 const char *config_peer_name(const struct config *c, uint64_t gid);
 
 /*
- * The port of a service: a decimal number 1..65535, a configured name, or 49152 + XXH32(name) % 16384.
+ * The port of a service: a decimal number 1..65535, a configured name, or 49152 + XXH32(name) %
+ * 16384.
  * -EINVAL when @service is neither a number in range nor a name of 1..63 of [A-Za-z0-9._-].
  */
 int config_port(const struct config *c, const char *service, uint16_t *port);

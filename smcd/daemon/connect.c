@@ -19,7 +19,7 @@
 
 static void start_client(struct channel *ch);
 
-/* ---- answers to the application --------------------------------------------------------------- */
+/* ---- answers to the application -------------------------------------------------------------- */
 
 /* Ends an attempt of ours: the application gets @err and the text, the channel goes. */
 static void refuse_app(struct channel *ch, int err, uint32_t diag, const char *fmt, ...)
@@ -53,16 +53,20 @@ static void refuse_declined(struct channel *ch)
 			ch->port, ch->peer);
 		break;
 	case CLC_DECL_MEM:
-		refuse_app(ch, ECONNREFUSED, diag, "%s has no room for another channel of '%s': its "
-			"backlog, its user's limit or its memory is used up", ch->peer, ch->service);
+		refuse_app(ch, ECONNREFUSED, diag,
+			"%s has no room for another channel of '%s': its "
+			"backlog, its user's limit or its memory is used up",
+			ch->peer, ch->service);
 		break;
 	case CLC_DECL_MAX_DMB:
 		refuse_app(ch, ENOSPC, diag, "no DMB left at %s: close other channels", ch->peer);
 		break;
 	case CLC_DECL_NOSMCDDEV:
 	case CLC_DECL_NOUEID:
-		refuse_app(ch, EPROTO, diag, "no enterprise id in common with %s: configure the same "
-			"ueid on both sides (ours is %s)", ch->peer, ch->d->cfg->ueid);
+		refuse_app(ch, EPROTO, diag,
+			"no enterprise id in common with %s: configure the same "
+			"ueid on both sides (ours is %s)",
+			ch->peer, ch->d->cfg->ueid);
 		break;
 	default:
 		refuse_app(ch, EPROTO, diag, "%s declined '%s': %s", ch->peer, ch->service,
@@ -70,7 +74,7 @@ static void refuse_declined(struct channel *ch)
 	}
 }
 
-/* ---- messages ---------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static int send_clc(struct channel *ch)
 {
@@ -94,7 +98,7 @@ static void send_reset(struct link *l, uint32_t ours, uint32_t theirs, uint32_t 
 	link_send(l, &rec);
 }
 
-/* ---- driving the handshake --------------------------------------------------------------------- */
+/* ---- driving the handshake ------------------------------------------------------------------- */
 
 static uint32_t diag_of(int err)
 {
@@ -264,13 +268,16 @@ static void on_deadline(struct loop_timer *timer)
 	struct channel *ch = CONTAINER(timer, struct channel, timer);
 
 	if (ch->phase == CHANNEL_WAIT_LINK) {
-		refuse_app(ch, ETIMEDOUT, 0, "peer '%s' (GID 0x%016" PRIx64 ") does not answer: does its "
-			"smcd-userd run?", ch->peer, ch->peer_gid);
+		refuse_app(ch, ETIMEDOUT, 0,
+			"peer '%s' (GID 0x%016" PRIx64 ") does not answer: does its "
+			"smcd-userd run?",
+			ch->peer, ch->peer_gid);
 		return;
 	}
 	connect_cancel(ch);
 	if (ch->server) {
-		log_warn("channel from %s for '%s': it did not confirm in time", ch->peer, ch->service);
+		log_warn("channel from %s for '%s': it did not confirm in time", ch->peer,
+			ch->service);
 		channel_detach(ch, ETIMEDOUT);
 	} else {
 		refuse_app(ch, ETIMEDOUT, 0, "%s did not answer the handshake in time", ch->peer);
@@ -294,13 +301,16 @@ void connect_failed(struct channel *ch, int err)
 	else if (err == ENODEV)
 		refuse_app(ch, ENODEV, 0, "the ISM function went away: does the fabric run?");
 	else if (err == ETIMEDOUT)
-		refuse_app(ch, ETIMEDOUT, 0, "peer '%s' (GID 0x%016" PRIx64 ") does not answer: does "
-			"its smcd-userd run?", ch->peer, ch->peer_gid);
+		refuse_app(ch, ETIMEDOUT, 0,
+			"peer '%s' (GID 0x%016" PRIx64 ") does not answer: does "
+			"its smcd-userd run?",
+			ch->peer, ch->peer_gid);
 	else
-		refuse_app(ch, err, 0, "the link with peer '%s' broke: %s", ch->peer, strerror(err));
+		refuse_app(
+			ch, err, 0, "the link with peer '%s' broke: %s", ch->peer, strerror(err));
 }
 
-/* ---- client ------------------------------------------------------------------------------------ */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 static void start_client(struct channel *ch)
 {
@@ -387,12 +397,14 @@ static int resolve(struct daemon *d, const struct ipc_connect *msg, struct attem
 
 	/* A name that is none is not repeated: it would go into the log as it is. */
 	if (config_port(d->cfg, msg->service, &a->port) < 0) {
-		snprintf(text, size, "a service is a name of 1..63 characters from [A-Za-z0-9._-], or a "
+		snprintf(text, size,
+			"a service is a name of 1..63 characters from [A-Za-z0-9._-], or a "
 			"port 1..65535");
 		return EINVAL;
 	}
 	if (!rdv_name_ok(msg->peer)) {
-		snprintf(text, size, "a peer is a name of 1..63 characters from [A-Za-z0-9._-], or a GID "
+		snprintf(text, size,
+			"a peer is a name of 1..63 characters from [A-Za-z0-9._-], or a GID "
 			"as 0x...");
 		return EINVAL;
 	}
@@ -406,11 +418,14 @@ static int resolve(struct daemon *d, const struct ipc_connect *msg, struct attem
 	if (ret == -ENODEV)
 		snprintf(text, size, "no ISM function is up: does the fabric run?");
 	else if (ret == -EINVAL)
-		snprintf(text, size, "peer '%s' is this guest itself: a function cannot send to itself",
+		snprintf(text, size,
+			"peer '%s' is this guest itself: a function cannot send to itself",
 			msg->peer);
 	else if (ret < 0)
-		snprintf(text, size, "peer '%s' (GID 0x%016" PRIx64 ") is not on the fabric: does its "
-			"smcd-userd run?", msg->peer, a->gid);
+		snprintf(text, size,
+			"peer '%s' (GID 0x%016" PRIx64 ") is not on the fabric: does its "
+			"smcd-userd run?",
+			msg->peer, a->gid);
 	return ret == -EINVAL ? EHOSTUNREACH : -ret;
 }
 
@@ -471,12 +486,14 @@ void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	set_out(ch, &a, timeout < TIMEOUT_MAX_MS ? timeout : TIMEOUT_MAX_MS);
 }
 
-/* ---- server ------------------------------------------------------------------------------------ */
+/* ---- server ---------------------------------------------------------------------------------- */
 
 /* Declines a Proposal that no channel was made for. */
 static void decline(struct link *l, const struct rdv_record *prop, uint32_t diag)
 {
-	struct rdv_record rec = { .type = RDV_CLC, .src_conn = NO_CONN, .dst_conn = prop->src_conn };
+	struct rdv_record rec = {
+		.type = RDV_CLC, .src_conn = NO_CONN, .dst_conn = prop->src_conn
+	};
 	enum hs_step step;
 	struct hs hs;
 
@@ -503,8 +520,8 @@ static void on_proposal(struct link *l, const struct rdv_record *rec)
 	int ret;
 
 	if (!li) {
-		log_info("%s asks for '%s' (port %u): no such service here", link_peer(l), rec->name,
-			rec->port);
+		log_info("%s asks for '%s' (port %u): no such service here", link_peer(l),
+			rec->name, rec->port);
 		decline(l, rec, CLC_DECL_PEERNOSMC);
 		return;
 	}
@@ -531,7 +548,7 @@ static void on_proposal(struct link *l, const struct rdv_record *rec)
 		drive(ch, hs_input(&ch->hs, rec->clc, rec->clc_len));
 }
 
-/* ---- records ----------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 /* A client that gave up before it learnt our handle. */
 static struct channel *find_by_peer(struct link *l, uint32_t conn)

@@ -3,8 +3,8 @@
  * connect.h - how channels come to be: both roles of the handshake over a control link
  *
  * Asks struct hs what to do and answers its questions with the device; carries its messages as CLC
- * records. Every refusal names the thing on both ends: here as an IPC_ERROR, at the peer as a Decline
- * whose code its daemon turns into text.
+ * records. Every refusal names the thing on both ends: here as an IPC_ERROR, at the peer as a
+ * Decline whose code its daemon turns into text.
  */
 #ifndef SMCDU_DAEMON_CONNECT_H
 #define SMCDU_DAEMON_CONNECT_H
@@ -19,7 +19,9 @@ struct sock_peer {
 	pid_t pid;
 };
 
-/* An application's CONNECT on @fd, which is taken over: becomes a channel's socket or is answered. */
+/*
+ * An application's CONNECT on @fd, which is taken over: becomes a channel's socket or is answered.
+ */
 void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	const struct ipc_connect *msg);
 

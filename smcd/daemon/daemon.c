@@ -32,7 +32,7 @@
 #define QUARANTINE_LOOK_NS UINT64_C(15000000)
 #define ACCEPT_PAUSE_NS	 UINT64_C(100000000)
 
-/* ---- the socket -------------------------------------------------------------------------------- */
+/* ---- the socket ------------------------------------------------------------------------------ */
 
 /* The socket systemd gave us, or -1. */
 static int inherited_socket(void)
@@ -115,8 +115,8 @@ static int bind_socket(const struct config *cfg)
 	int fd, err;
 
 	if (strlen(cfg->socket) >= sizeof(sa.sun_path)) {
-		log_err("%s: the path is too long for a socket (at most %zu characters)", cfg->socket,
-			sizeof(sa.sun_path) - 1);
+		log_err("%s: the path is too long for a socket (at most %zu characters)",
+			cfg->socket, sizeof(sa.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
 	strcpy(sa.sun_path, cfg->socket);
@@ -188,7 +188,7 @@ void daemon_pause_accept(struct daemon *d)
 	loop_timer_set(d->loop, &d->accept_again, clock_ns() + ACCEPT_PAUSE_NS);
 }
 
-/* ---- the turn ---------------------------------------------------------------------------------- */
+/* ---- the turn -------------------------------------------------------------------------------- */
 
 static unsigned int poll_functions(struct daemon *d)
 {
@@ -277,7 +277,7 @@ int daemon_run(struct daemon *d)
 	return ret < 0 ? ret : 0;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static uint64_t spin_limit(const struct config *cfg)
 {

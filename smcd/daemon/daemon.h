@@ -2,14 +2,14 @@
 /*
  * daemon.h - what ties the daemon together
  *
- * One thread, one loop. A turn looks at descriptors, polls the functions' SBAs and event queues, and
- * serves the hot channels, those that were busy a moment ago and whose bell is off. A channel that
- * stays quiet for the spin window gets its bell and leaves the list. When nothing is hot and the
- * window is over, the interrupts are armed, everything is looked at once more, and the daemon sleeps
- * in the loop with no timeout of its own.
+ * One thread, one loop. A turn looks at descriptors, polls the functions' SBAs and event queues,
+ * and serves the hot channels, those that were busy a moment ago and whose bell is off. A channel
+ * that stays quiet for the spin window gets its bell and leaves the list. When nothing is hot and
+ * the window is over, the interrupts are armed, everything is looked at once more, and the daemon
+ * sleeps in the loop with no timeout of its own.
  *
- * Objects that end in the middle of a turn are put on the reap list and freed at its end, so that no
- * caller up the stack is left with a stale pointer.
+ * Objects that end in the middle of a turn are put on the reap list and freed at its end, so that
+ * no caller up the stack is left with a stale pointer.
  */
 #ifndef SMCDU_DAEMON_DAEMON_H
 #define SMCDU_DAEMON_DAEMON_H

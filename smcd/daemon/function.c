@@ -193,7 +193,9 @@ static void identify(struct function *fn)
 		.gid = { .gid = fn->gid, .chid = fn->chid },
 		.ueid = (const uint8_t (*)[CLC_EID_LEN])fn->ueid,
 		.nr_ueid = 1,
-		/* The link group's id must be stable per peer and may be the same for all of them. */
+		/*
+		 * The link group's id must be stable per peer and may be the same for all of them.
+		 */
 		.lgr_id = { 0, 1, 0, 0 },
 	};
 	memcpy(fn->local.host, fn->d->cfg->name, CLC_HOST_LEN);

@@ -2,13 +2,13 @@
 /*
  * function.h - one ISM function of the daemon
  *
- * Opens the device, keeps its interrupt and liveness descriptors in the loop, spreads its signals and
- * events, lends slots for CDC blocks, and notices its death: then every channel and link on it fails
- * with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s. A device that does not answer
- * one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms. While there are
- * channels it is asked every 10 s, every second while one waits for space at its peer, because a
- * silent device looks like a silent peer; and it is asked after every store or command that failed,
- * because one in error state has forgotten us.
+ * Opens the device, keeps its interrupt and liveness descriptors in the loop, spreads its signals
+ * and events, lends slots for CDC blocks, and notices its death: then every channel and link on it
+ * fails with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s. A device that does not
+ * answer one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms. While
+ * there are channels it is asked every 10 s, every second while one waits for space at its peer,
+ * because a silent device looks like a silent peer; and it is asked after every store or command
+ * that failed, because one in error state has forgotten us.
  *
  * Death is noted where a call fails and executed by function_tend() in the daemon's turn, never in
  * the middle of somebody's work.

@@ -497,7 +497,8 @@ static void on_device_event(struct function *fn, const struct ism_event *ev)
 	struct link *l = find(fn, ev->tok);
 
 	/* While connecting it is just starting up, and the offers go on. */
-	if (!l || l->state != LINK_UP || (ev->code != ISM_EV_GID_DISABLED && ev->code != ISM_EV_GID_ERROR))
+	if (!l || l->state != LINK_UP ||
+		(ev->code != ISM_EV_GID_DISABLED && ev->code != ISM_EV_GID_ERROR))
 		return;
 	link_down(l, ECONNRESET, ev->code == ISM_EV_GID_ERROR ? "its function is in error"
 							      : "its function went away");

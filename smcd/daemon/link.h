@@ -2,8 +2,9 @@
 /*
  * link.h - the fabric rendezvous: one control link per function and peer GID
  *
- * Brought up by events that carry the control DMB's token (rdv.h), then a byte stream of records with
- * the same cursors and the same code as a channel. It carries HELLO once and the CLC dialogues.
+ * Brought up by events that carry the control DMB's token (rdv.h), then a byte stream of records
+ * with the same cursors and the same code as a channel. It carries HELLO once and the CLC
+ * dialogues.
  *
  * Convergence. An OFFER is repeated every 50 ms until the peer's token is known. Whoever gets an
  * OFFER knows the peer's token, is up, and answers with its own; so it does for a repeated one. A

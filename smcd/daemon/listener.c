@@ -78,7 +78,7 @@ struct listener *listener_find(struct daemon *d, uint16_t port, const char *name
 	return NULL;
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void cancel_handshakes(struct listener *l)
 {
@@ -179,7 +179,8 @@ void listener_start(struct daemon *d, int fd, const struct sock_peer *who,
 	int ret;
 
 	if (config_port(d->cfg, msg->service, &port) < 0) {
-		ipc_refuse(fd, EINVAL, 0, "a service is a name of 1..63 characters from [A-Za-z0-9._-], "
+		ipc_refuse(fd, EINVAL, 0,
+			"a service is a name of 1..63 characters from [A-Za-z0-9._-], "
 			"or a port 1..65535");
 		return;
 	}

@@ -146,7 +146,9 @@ int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t when_ns)
 	return 0;
 }
 
-/* Runs the timers that were due when this was called; those they set anew wait for the next turn. */
+/*
+ * Runs the timers that were due when this was called; those they set anew wait for the next turn.
+ */
 static int run_timers(struct loop *l)
 {
 	uint64_t now;

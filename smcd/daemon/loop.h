@@ -10,8 +10,8 @@
  * Invariants
  * - A source or timer belongs to its creator, which embeds it. loop_del() and loop_timer_cancel()
  *   may be called at any time, also from any callback; afterwards the callback is not called again
- *   and the memory may be freed, whatever the kernel still has in flight: completions are matched by
- *   a cookie (slot and generation), never by address.
+ *   and the memory may be freed, whatever the kernel still has in flight: completions are matched
+ *   by a cookie (slot and generation), never by address.
  * - loop_del() comes before close() of the descriptor.
  * - Timers fire in the order of their times; those of equal time in any order.
  *

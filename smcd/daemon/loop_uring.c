@@ -4,9 +4,9 @@
  * one-shot: asking anew after each callback looks at the descriptor's state again, which is what
  * gives level semantics. Requests to arm are collected and enter the kernel with the next wait.
  *
- * A removed source's request is cancelled at once, because a poll in flight keeps the file open: the
- * other end of a socket would not see our close. Its late completion no longer matches the slot's
- * generation.
+ * A removed source's request is cancelled at once, because a poll in flight keeps the file open:
+ * the other end of a socket would not see our close. Its late completion no longer matches the
+ * slot's generation.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -38,7 +38,9 @@ static int uring_open(struct loop *l)
 		free(p);
 		return ret;
 	}
-	/* Without EXT_ARG a timed wait is no single call; without NODROP completions can be lost. */
+	/*
+	 * Without EXT_ARG a timed wait is no single call; without NODROP completions can be lost.
+	 */
 	if (!(params.features & IORING_FEAT_EXT_ARG) || !(params.features & IORING_FEAT_NODROP)) {
 		io_uring_queue_exit(&p->ring);
 		free(p);
@@ -82,7 +84,9 @@ static int uring_add(struct loop *l, uint32_t idx)
 	struct uring_priv *p = l->priv;
 	uint32_t *queue;
 
-	/* Room for every slot, each queued at most once: arming again after a callback cannot fail. */
+	/*
+	 * Room for every slot, each queued at most once: arming again after a callback cannot fail.
+	 */
 	if (p->cap_queue < l->nr_slots) {
 		queue = realloc(p->queue, l->nr_slots * sizeof(*queue));
 		if (!queue)

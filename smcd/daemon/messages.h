@@ -2,8 +2,8 @@
 /*
  * messages.h - what of an application's message is checked before anybody looks inside
  *
- * Exact size, magic, version and type; names that are not empty and end inside their field; reserved
- * fields 0. Pure: @msg may be unaligned. 0 or -EPROTO.
+ * Exact size, magic, version and type; names that are not empty and end inside their field;
+ * reserved fields 0. Pure: @msg may be unaligned. 0 or -EPROTO.
  */
 #ifndef SMCDU_DAEMON_MESSAGES_H
 #define SMCDU_DAEMON_MESSAGES_H

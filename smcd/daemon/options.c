@@ -255,7 +255,8 @@ int config_from_args(struct config *c, int argc, char **argv)
 	while ((opt = getopt_long(argc, argv, "vhV", options, NULL)) != -1) {
 		ret = apply_option(c, opt, optarg, why);
 		if (ret < 0) {
-			log_err("--%s: %s", option_name(opt), ret == -ENOMEM ? strerror(ENOMEM) : why);
+			log_err("--%s: %s", option_name(opt),
+				ret == -ENOMEM ? strerror(ENOMEM) : why);
 			return ret;
 		}
 	}

@@ -16,7 +16,7 @@
 #include "smcd/daemon/link.h"
 #include "vfio/base/fd.h"
 
-/* ---- small pieces ------------------------------------------------------------------------------ */
+/* ---- small pieces ---------------------------------------------------------------------------- */
 
 static void put_str(struct json_object *o, const char *key, const char *s)
 {
@@ -70,7 +70,7 @@ static struct json_object *element(struct json_object *array)
 	return o;
 }
 
-/* ---- devices and DMBs -------------------------------------------------------------------------- */
+/* ---- devices and DMBs ------------------------------------------------------------------------ */
 
 static struct json_object *profile(const struct ism_profile *p)
 {
@@ -155,7 +155,7 @@ static void report_dmbs(struct daemon *d, struct json_object *root)
 	}
 }
 
-/* ---- channels and peers ------------------------------------------------------------------------ */
+/* ---- channels and peers ---------------------------------------------------------------------- */
 
 static void describe_channel(struct json_object *o, const struct channel *ch)
 {
@@ -249,7 +249,7 @@ static void report_peers(struct daemon *d, struct json_object *root)
 	}
 }
 
-/* ---- totals ------------------------------------------------------------------------------------ */
+/* ---- totals ---------------------------------------------------------------------------------- */
 
 static void put_daemon(struct daemon *d, struct json_object *root)
 {
@@ -346,7 +346,7 @@ struct json_object *query_report(struct daemon *d, uint32_t what)
 	return root;
 }
 
-/* ---- the answer -------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static int text_memfd(const char *text)
 {

@@ -16,7 +16,7 @@
 
 #define SOCK_BATCH 16 /* messages of one application per turn */
 
-/* ---- telling the application ------------------------------------------------------------------ */
+/* ---- telling the application ----------------------------------------------------------------- */
 
 static void wake(struct channel *ch, uint32_t bits)
 {
@@ -55,13 +55,13 @@ void channel_publish(struct channel *ch, uint32_t wake_bits)
 		wake(ch, wake_bits);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void violation(struct channel *ch, const char *what)
 {
 	ch->d->stats.protocol_errors++;
-	log_err("channel %u (%s@%s, uid %u, pid %d): %s; the channel is aborted", ch->id, ch->service,
-		ch->peer, (unsigned int)ch->uid, (int)ch->pid, what);
+	log_err("channel %u (%s@%s, uid %u, pid %d): %s; the channel is aborted", ch->id,
+		ch->service, ch->peer, (unsigned int)ch->uid, (int)ch->pid, what);
 	channel_abort(ch, EPROTO);
 }
 
@@ -135,7 +135,7 @@ static bool advance_close(struct channel *ch)
 	return false;
 }
 
-/* ---- one look ---------------------------------------------------------------------------------- */
+/* ---- one look -------------------------------------------------------------------------------- */
 
 /* Copies the application's words. False: they contradict what it said before. */
 static bool take_words(struct channel *ch)
@@ -246,7 +246,7 @@ static bool serve(struct channel *ch)
 	return false;
 }
 
-/* ---- hot and cold ------------------------------------------------------------------------------ */
+/* ---- hot and cold ---------------------------------------------------------------------------- */
 
 void channel_heat(struct channel *ch)
 {
@@ -255,7 +255,9 @@ void channel_heat(struct channel *ch)
 		return;
 	ch->hot = true;
 	DL_APPEND2(ch->d->hot, ch, hot_prev, hot_next);
-	/* We look by ourselves now; a bell that was taken in the meantime is only a look too many. */
+	/*
+	 * We look by ourselves now; a bell that was taken in the meantime is only a look too many.
+	 */
 	atomic_store_explicit(&ch->ctl->bell, 0, memory_order_relaxed);
 }
 
@@ -283,8 +285,8 @@ static void cool(struct channel *ch)
 {
 	atomic_store_explicit(&ch->ctl->bell, 1, memory_order_relaxed);
 	/*
-	 * The bell before the last look at the positions; the application has the same fence between
-	 * publishing and looking at the bell. One of the two sees the other.
+	 * The bell before the last look at the positions; the application has the same fence
+	 * between publishing and looking at the bell. One of the two sees the other.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (app_moved(ch)) {
@@ -312,7 +314,7 @@ bool channels_serve(struct daemon *d)
 	return work;
 }
 
-/* ---- the application's socket ------------------------------------------------------------------ */
+/* ---- the application's socket ---------------------------------------------------------------- */
 
 static void on_message(struct channel *ch, uint16_t type)
 {
@@ -365,8 +367,8 @@ void channel_on_sock(struct loop_source *src, short revents)
 		}
 		if (len > 0 || len == -EMSGSIZE) {
 			ch->d->stats.protocol_errors++;
-			log_err("channel %u (uid %u, pid %d): malformed message; it is dropped", ch->id,
-				(unsigned int)ch->uid, (int)ch->pid);
+			log_err("channel %u (uid %u, pid %d): malformed message; it is dropped",
+				ch->id, (unsigned int)ch->uid, (int)ch->pid);
 		}
 		channel_drop_app(ch);
 		return;

@@ -4,8 +4,8 @@
  *
  * The window is learned: a sleep that ended sooner than the longest window would have lasted says
  * that looking longer would have paid, and doubles it; a longer sleep says that looking was wasted,
- * and halves it. So it is near the longest window while messages come back to back and 0 when little
- * goes on. With a limit of 0 (one processor) nobody ever spins.
+ * and halves it. So it is near the longest window while messages come back to back and 0 when
+ * little goes on. With a limit of 0 (one processor) nobody ever spins.
  */
 #ifndef SMCDU_DAEMON_SPIN_H
 #define SMCDU_DAEMON_SPIN_H

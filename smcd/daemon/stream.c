@@ -26,15 +26,17 @@ int stream_pull(struct stream *s, struct stream_news *news)
 
 	cdc_load(s->dmb, s->order, &msg);
 	/*
-	 * The peer may fill what it was told is free, and no more: rx_told, not rx_pos, is the bound
-	 * that an honest peer cannot exceed and that keeps unread bytes from being overwritten.
+	 * The peer may fill what it was told is free, and no more: rx_told, not rx_pos, is the
+	 * bound that an honest peer cannot exceed and that keeps unread bytes from being
+	 * overwritten.
 	 */
 	ret = cursor_advance(s->rx_total, msg.prod, s->rx_n, s->rx_n - (s->rx_total - s->rx_told),
 		&bytes);
 	if (ret < 0)
 		return ret;
 	if (s->tx_n) {
-		ret = cursor_advance(s->tx_acked, msg.cons, s->tx_n, s->tx_sent - s->tx_acked, &space);
+		ret = cursor_advance(
+			s->tx_acked, msg.cons, s->tx_n, s->tx_sent - s->tx_acked, &space);
 		if (ret < 0)
 			return ret;
 	} else if (msg.cons.wrap != 0 || msg.cons.count != 0) {
@@ -109,7 +111,9 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 		return 0;
 	n = cut(s, len, mv);
 	compose(s, len, pending > 0 && pending >= stream_tx_free(s), conn_flags);
-	mv[n++] = (struct ism_move){ .token = s->token, .len = CDC_SIZE, .data = s->cdc, .sf = true };
+	mv[n++] = (struct ism_move){
+		.token = s->token, .len = CDC_SIZE, .data = s->cdc, .sf = true
+	};
 	ret = s->move(s->move_ctx, mv, n, &done);
 	if (ret < 0)
 		return ret;

@@ -2,19 +2,20 @@
 /*
  * stream.h - the two byte streams of one SMC-D connection
  *
- * Our DMB, which the peer fills, and a send ring that mirrors the peer's DMB (same offsets), which we
- * move there. Channels and control links both are a stream with something around it. It keeps the
- * positions as 64-bit totals, checks every cursor that arrives against them, splits what is to be sent
- * at the ring's end and puts the CDC block behind it in the same submission.
+ * Our DMB, which the peer fills, and a send ring that mirrors the peer's DMB (same offsets), which
+ * we move there. Channels and control links both are a stream with something around it. It keeps
+ * the positions as 64-bit totals, checks every cursor that arrives against them, splits what is to
+ * be sent at the ring's end and puts the CDC block behind it in the same submission.
  *
  * Invariants
  * - rx_told <= rx_pos <= rx_total <= rx_told + rx_n; tx_acked <= tx_sent <= tx_acked + tx_n.
  *   A peer that would break one of them is refused with -EPROTO before anything changes.
- * - Payload, then CDC, in one ordered submission that stops at the first failure: the peer never sees
- *   a cursor over bytes that did not arrive.
+ * - Payload, then CDC, in one ordered submission that stops at the first failure: the peer never
+ *   sees a cursor over bytes that did not arrive.
  * - The CDC is one signalled move of 32 bytes.
  *
- * Knows nothing of applications, states or devices: moves go through a function, memory is borrowed.
+ * Knows nothing of applications, states or devices: moves go through a function, memory is
+ * borrowed.
  */
 #ifndef SMCDU_DAEMON_STREAM_H
 #define SMCDU_DAEMON_STREAM_H
@@ -72,17 +73,19 @@ static inline uint64_t stream_tx_free(const struct stream *s)
 /* Loads the peer's CDC once and takes it over. 0, or -EPROTO with nothing changed. */
 int stream_pull(struct stream *s, struct stream_news *news);
 
-/* The consumer is at total @rx_pos now. 0, or -EPROTO when that went backwards or beyond rx_total. */
+/*
+ * The consumer is at total @rx_pos now. 0, or -EPROTO when that went backwards or beyond rx_total.
+ */
 int stream_consume(struct stream *s, uint64_t rx_pos);
 
 /* The consumer's progress has to be told to the peer by a CDC of its own. */
 bool stream_update_due(const struct stream *s);
 
 /*
- * Moves at most @budget of the bytes up to total @tx_pos, and a CDC with @conn_flags behind them. Sends
- * the CDC alone when there is nothing to move and @force is set. Returns the bytes moved; -EPROTO when
- * @tx_pos went backwards or beyond the ring; -ENOTCONN when the peer's DMB is not known; the move's
- * error, after which the stream cannot be continued.
+ * Moves at most @budget of the bytes up to total @tx_pos, and a CDC with @conn_flags behind them.
+ * Sends the CDC alone when there is nothing to move and @force is set. Returns the bytes moved;
+ * -EPROTO when @tx_pos went backwards or beyond the ring; -ENOTCONN when the peer's DMB is not
+ * known; the move's error, after which the stream cannot be continued.
  */
 ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t conn_flags,
 	bool force);

@@ -6,8 +6,8 @@
  *
  *  - the DMB, mapped read-only by the application: the CDC block at 0 and the receive ring from
  *    CDC_SIZE. The application reads both itself.
- *  - the send file, mapped read-write: one control page (struct chan_ctl), then the send ring, which
- *    mirrors the *peer's* DMB: its size is the peer's DMB size and ring byte i lies at
+ *  - the send file, mapped read-write: one control page (struct chan_ctl), then the send ring,
+ *    which mirrors the *peer's* DMB: its size is the peer's DMB size and ring byte i lies at
  *    CDC_SIZE + i, exactly where it will land. So a piece that ends at a 4 KiB line of the
  *    destination is also inside one page at the source, and what is free in the send ring is what
  *    is free at the peer. On an attached path the send ring will be the peer's DMB itself.
@@ -18,14 +18,14 @@
  *
  * Waking. The application sleeps on the socket after setting its wait bits; the daemon, having
  * published, takes the bits that apply, leaves the others, and sends one CHAN_WAKE if it took any.
- * The daemon sleeps after setting bell; the application, having published, takes the bell (exchange)
- * and sends CHAN_BELL if it was set. Each side has a full barrier between publishing and looking at
- * the other's flag, and re-checks the positions between raising its own flag and sleeping: one of
- * the two always sees the other, so no wake-up is lost.
+ * The daemon sleeps after setting bell; the application, having published, takes the bell
+ * (exchange) and sends CHAN_BELL if it was set. Each side has a full barrier between publishing and
+ * looking at the other's flag, and re-checks the positions between raising its own flag and
+ * sleeping: one of the two always sees the other, so no wake-up is lost.
  *
  * The socket's end of file tells each side that the other is gone. CHAN_CLOSE before it means an
- * orderly close: the daemon delivers what is in the send ring. End of file without it means that the
- * application died: the peer gets the abort CDC.
+ * orderly close: the daemon delivers what is in the send ring. End of file without it means that
+ * the application died: the peer gets the abort CDC.
  */
 #ifndef SMCDU_IPC_CHAN_H
 #define SMCDU_IPC_CHAN_H

@@ -53,8 +53,10 @@ static int no_daemon(const struct smcdu_ctx *ctx, int error)
 		return lib_fail(error, "no daemon at '%s': start smcd-userd or set "
 			"SMCD_USER_SOCKET", path);
 	case -EACCES:
-		return lib_fail(error, "no permission to use '%s': be a member of its group, or set "
-			"SMCD_USER_SOCKET", path);
+		return lib_fail(error,
+			"no permission to use '%s': be a member of its group, or set "
+			"SMCD_USER_SOCKET",
+			path);
 	case -EPROTOTYPE:
 		return lib_fail(error, "'%s' is not the socket of a smcd-userd: set "
 			"SMCD_USER_SOCKET", path);

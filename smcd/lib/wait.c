@@ -15,9 +15,9 @@
  * write into its own socket's queue, hence the descriptor is an epoll over the socket and an
  * eventfd: whatever looks up a change without a wake-up in the socket makes the eventfd readable.
  * Only wait_rearm() makes the descriptor unreadable: it empties both first, then raises the bits,
- * then looks, so a wake-up for anything later than the look stays in the socket. Calls that transfer
- * data leave it alone: with a chosen event still true the descriptor stays readable, and once
- * nothing is left the call that says -EAGAIN, or smcdu_events(), re-arms.
+ * then looks, so a wake-up for anything later than the look stays in the socket. Calls that
+ * transfer data leave it alone: with a chosen event still true the descriptor stays readable, and
+ * once nothing is left the call that says -EAGAIN, or smcdu_events(), re-arms.
  */
 #include "smcd/lib/internal.h"
 

@@ -2,14 +2,14 @@
 /*
  * cdc.h - the CDC block: 32 bytes at the start of a DMB
  *
- * The block in *my* DMB describes the *peer*: how far it has written into my ring (prod), how far it
- * has read of its own, which I fill (cons), and its flags. It is a state slot that is overwritten,
- * not a queue: only cursors and the sticky flags are reliable.
+ * The block in *my* DMB describes the *peer*: how far it has written into my ring (prod), how far
+ * it has read of its own, which I fill (cons), and its flags. It is a state slot that is
+ * overwritten, not a queue: only cursors and the sticky flags are reliable.
  *
- * Two aligned 8-byte words are the atomic units: the producer word at 8, the consumer word with both
- * flag bytes at 16. A reader loads the consumer word first (acquire), then the producer word, so that
- * a close flag never overtakes the data before it. Integers are in the byte order of the fabric, a
- * property of who the peers are and not of this host.
+ * Two aligned 8-byte words are the atomic units: the producer word at 8, the consumer word with
+ * both flag bytes at 16. A reader loads the consumer word first (acquire), then the producer word,
+ * so that a close flag never overtakes the data before it. Integers are in the byte order of the
+ * fabric, a property of who the peers are and not of this host.
  *
  * Everything here comes from a peer and is hostile until cursor_advance() accepted it.
  */

@@ -137,8 +137,8 @@ ssize_t clc_encode_proposal(uint8_t *buf, const struct clc_proposal *p)
 	len = CLC_P_FIXED_LEN + CLC_V2_FIXED_LEN + ueids + CLC_D2_FIXED_LEN +
 		entries * CLC_GID_ENTRY + CLC_TRAILER_LEN;
 	/*
-	 * The SMC-D area stays zero: a D2-only proposal has no IP area, and a Linux server reads its
-	 * prefix count from the last byte of the GID there.
+	 * The SMC-D area stays zero: a D2-only proposal has no IP area, and a Linux server reads
+	 * its prefix count from the last byte of the GID there.
 	 */
 	put_frame(buf, len, CLC_PROPOSAL, 2 << 4 | CLC_TYPE_D << 2 | CLC_TYPE_NEITHER,
 		CLC_EYE_SMCR);

@@ -7,8 +7,9 @@
 #include "vfio/base/endian.h"
 
 /*
- * A view of the message without its trailer. Every byte is fetched through it; a fetch outside gives
- * zeros and leaves a mark, so a decoder reads first and asks once, before it hands anything out.
+ * A view of the message without its trailer. Every byte is fetched through it; a fetch outside
+ * gives zeros and leaves a mark, so a decoder reads first and asks once, before it hands anything
+ * out.
  */
 struct view {
 	const uint8_t *p;
@@ -101,8 +102,8 @@ struct proposal_parts {
 };
 
 /*
- * The v1 IP area: its offset and its length. The prefix count is bounded even if no area is there, as
- * the kernel does.
+ * The v1 IP area: its offset and its length. The prefix count is bounded even if no area is there,
+ * as the kernel does.
  */
 static int ip_area(struct view *v, size_t *offset, size_t *len)
 {

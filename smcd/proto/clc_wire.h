@@ -2,8 +2,9 @@
 /*
  * clc_wire.h - offsets and codes of CLC messages, shared by the encoder and the decoder
  *
- * Offsets are bytes from the start of the message, or of the part named. They are written as numbers
- * and not as packed structures because the parts move: two of them sit wherever the peer says.
+ * Offsets are bytes from the start of the message, or of the part named. They are written as
+ * numbers and not as packed structures because the parts move: two of them sit wherever the peer
+ * says.
  */
 #ifndef SMCDU_PROTO_CLC_WIRE_H
 #define SMCDU_PROTO_CLC_WIRE_H

@@ -56,9 +56,9 @@ enum smc_local_event {
 int smc_close_local(struct smc_close *c, enum smc_local_event ev, bool unread);
 
 /*
- * Connection flags seen in the peer's CDC. Returns true when the state changed. After A the state is
- * PROCESSABORT (no final flag of ours was sent: SMC_EV_CLOSE is still to come, at once if the caller
- * was draining for it) or CLOSED.
+ * Connection flags seen in the peer's CDC. Returns true when the state changed. After A the state
+ * is PROCESSABORT (no final flag of ours was sent: SMC_EV_CLOSE is still to come, at once if the
+ * caller was draining for it) or CLOSED.
  */
 bool smc_close_peer(struct smc_close *c, uint8_t conn_flags);
 

@@ -3,12 +3,12 @@
  * cursor.h - positions in a ring, as SMC-D counts them
  *
  * A cursor is (wrap, count): count is the offset in the ring, 0..N-1, and wrap counts its turns
- * modulo 65536. Equal cursors mean empty, same count with wrap one apart means full; all N bytes are
- * usable. N is the DMB's size less the 32 bytes of the CDC block. Wraps are compared for equality or
- * "one more", never by magnitude.
+ * modulo 65536. Equal cursors mean empty, same count with wrap one apart means full; all N bytes
+ * are usable. N is the DMB's size less the 32 bytes of the CDC block. Wraps are compared for
+ * equality or "one more", never by magnitude.
  *
- * Inside our code positions are 64-bit totals since the connection began; a cursor is what they look
- * like on the wire. Pure functions.
+ * Inside our code positions are 64-bit totals since the connection began; a cursor is what they
+ * look like on the wire. Pure functions.
  */
 #ifndef SMCDU_PROTO_CURSOR_H
 #define SMCDU_PROTO_CURSOR_H
@@ -28,8 +28,8 @@ static inline struct smc_cursor cursor_of(uint64_t pos, uint32_t n)
 
 /*
  * How far @now is ahead of the total position @pos, accepting at most @max bytes of advance. 0 and
- * *advance; -EPROTO when the cursor is outside the ring, went backwards, skipped a turn, or advanced
- * by more than @max.
+ * *advance; -EPROTO when the cursor is outside the ring, went backwards, skipped a turn, or
+ * advanced by more than @max.
  */
 int cursor_advance(uint64_t pos, struct smc_cursor now, uint32_t n, uint64_t max,
 	uint64_t *advance);

@@ -101,7 +101,7 @@ static bool same_gid(const struct clc_gid *a, const struct clc_gid *b)
 	return a->gid == b->gid && a->gid_ext == b->gid_ext && a->chid == b->chid;
 }
 
-/* ---- client ------------------------------------------------------------------------------------ */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 enum hs_step hs_start_client(struct hs *hs, const struct hs_local *local, uint64_t now_ns,
 	unsigned int timeout_ms)
@@ -153,7 +153,9 @@ static enum hs_step client_accept(struct hs *hs, const uint8_t *msg, size_t len)
 		return fail(hs);
 	if (!hs->peer.smcd || hs->peer.version < 2)
 		return decline(hs, CLC_DECL_MODEUNSUPP);
-	/* A CHID that was not offered has no code: the peer does not speak to us but to a phantom. */
+	/*
+	 * A CHID that was not offered has no code: the peer does not speak to us but to a phantom.
+	 */
 	if (hs->peer.gid.chid != hs->local->gid.chid)
 		return fail(hs);
 	diag = accept_diag(hs);
@@ -164,7 +166,7 @@ static enum hs_step client_accept(struct hs *hs, const uint8_t *msg, size_t len)
 	return go(hs, C_DMB, HS_WANT_DMB);
 }
 
-/* ---- server ------------------------------------------------------------------------------------ */
+/* ---- server ---------------------------------------------------------------------------------- */
 
 enum hs_step hs_start_server(struct hs *hs, const struct hs_local *local, uint64_t now_ns,
 	unsigned int timeout_ms)
@@ -251,7 +253,7 @@ static enum hs_step server_confirm(struct hs *hs, const uint8_t *msg, size_t len
 	return go(hs, OVER, HS_DONE);
 }
 
-/* ---- both -------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 enum hs_step hs_input(struct hs *hs, const uint8_t *msg, size_t len)
 {

@@ -11,9 +11,9 @@
  *	server	hs_start_server ; hs_input (Proposal) -> HS_WANT_REACH for each candidate ;
  *		hs_reach -> HS_WANT_DMB ; hs_dmb -> HS_SEND (Accept) ; hs_input (Confirm) -> HS_DONE
  *
- * Invariants: the server's DMB is registered before its Accept leaves; every refusal that is possible
- * before Accept (server) or before Confirm (client) is a Decline with the kernel's code; after that a
- * bad message is fatal (HS_FAILED), never a fallback.
+ * Invariants: the server's DMB is registered before its Accept leaves; every refusal that is
+ * possible before Accept (server) or before Confirm (client) is a Decline with the kernel's code;
+ * after that a bad message is fatal (HS_FAILED), never a fallback.
  */
 #ifndef SMCDU_PROTO_HANDSHAKE_H
 #define SMCDU_PROTO_HANDSHAKE_H
@@ -74,7 +74,9 @@ enum hs_step hs_reach(struct hs *hs, bool reachable);
 enum hs_step hs_dmb(struct hs *hs, uint64_t token, uint8_t size_code);
 enum hs_step hs_dmb_failed(struct hs *hs, uint32_t diag);
 
-/* Local refusal at any time before the point of no return (unknown service: CLC_DECL_PEERNOSMC...). */
+/*
+ * Local refusal at any time before the point of no return (unknown service: CLC_DECL_PEERNOSMC...).
+ */
 enum hs_step hs_refuse(struct hs *hs, uint32_t diag);
 
 /* The deadline may have passed: HS_FAILED then, else HS_WAIT. */

@@ -159,7 +159,9 @@ static int decode_clc(const uint8_t *payload, size_t len, struct rdv_record *rec
 	enum clc_type type;
 	bool named;
 
-	/* A CLC message begins with a byte that cannot begin a name, so the two cannot be mixed up. */
+	/*
+	 * A CLC message begins with a byte that cannot begin a name, so the two cannot be mixed up.
+	 */
 	named = len > RDV_NAME_LEN && name_field_ok(payload);
 	if (named) {
 		memcpy(rec->name, payload, RDV_NAME_LEN);

@@ -90,8 +90,8 @@ struct rdv_decoder {
 /*
  * Takes bytes from @data until one record is complete. *used says how many were taken (all of them
  * when 0 is returned): call again with the rest. Returns 1 and *rec, whose clc points into the
- * decoder and is valid until the next call; 0 when more bytes are needed; -EPROTO, now and for ever,
- * when the stream is none of ours. *rec is untouched unless 1 is returned.
+ * decoder and is valid until the next call; 0 when more bytes are needed; -EPROTO, now and for
+ * ever, when the stream is none of ours. *rec is untouched unless 1 is returned.
  */
 int rdv_decode(struct rdv_decoder *d, const uint8_t *data, size_t len, size_t *used,
 	struct rdv_record *rec);

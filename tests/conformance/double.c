@@ -2,9 +2,9 @@
 /*
  * double.c - a VFIO device with the region, inside this process
  *
- * Stands where the kernel would, behind struct sys_ops: information with capabilities, DMA maps, and
- * a region that runs requests with region_exec on the memory of this very process. Behind it is the
- * smallest ISM function that shows effects: READ_GID, one DMB, moves into it.
+ * Stands where the kernel would, behind struct sys_ops: information with capabilities, DMA maps,
+ * and a region that runs requests with region_exec on the memory of this very process. Behind it is
+ * the smallest ISM function that shows effects: READ_GID, one DMB, moves into it.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -18,7 +18,9 @@ struct provider {
 	bool process_memory;
 };
 
-/* The in-process double: its region is number @index (>= 9), its longest store @max. 0 or -errno. */
+/*
+ * The in-process double: its region is number @index (>= 9), its longest store @max. 0 or -errno.
+ */
 int provider_double(struct provider *p, unsigned int index, unsigned int max);
 
 /* A function served on a vfio-user socket. 0 or -errno. */

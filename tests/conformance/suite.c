@@ -176,7 +176,8 @@ static bool expected_value(struct suite *s, const struct zpci_io_req *q, uint8_t
 
 	memset(out, 0, 8);
 	if (q->pcias == 15) {
-		if (s->dev->ops->region_read(s->dev, &s->config, q->offset, config, q->len) != q->len)
+		if (s->dev->ops->region_read(s->dev, &s->config, q->offset, config, q->len) !=
+			q->len)
 			return false;
 		memcpy(out + 8 - q->len, config, q->len);
 	} else {
@@ -361,8 +362,8 @@ int suite_run(struct provider *p)
 	s->dev = p->dev;
 	s->fd = -1;
 	r = begin(s);
-	printf("1..%u\n# %s, region %u, longest store %u\n", num_rows, p->dev->ops->name, s->io.index,
-		s->max);
+	printf("1..%u\n# %s, region %u, longest store %u\n", num_rows, p->dev->ops->name,
+		s->io.index, s->max);
 	for (unsigned int i = 0; r == 0 && i < num_rows; i++) {
 		const struct row *row = &rows[i];
 		const char *skip = skip_reason(s, p, row);

@@ -3,9 +3,10 @@
  * suite.h - the rules of the zPCI I/O region as data
  *
  * Each row of the table is one access to the region with what it must return and what it must have
- * done. Effects are observed on the function itself: stores go as moves into a DMB that the function
- * registers for its own GID, loads fetch the reply of a READ_GID. After every row a one-byte write
- * to a reserved byte of the request must run whatever the region has stored by then once more.
+ * done. Effects are observed on the function itself: stores go as moves into a DMB that the
+ * function registers for its own GID, loads fetch the reply of a READ_GID. After every row a
+ * one-byte write to a reserved byte of the request must run whatever the region has stored by then
+ * once more.
  */
 #ifndef CONFORMANCE_SUITE_H
 #define CONFORMANCE_SUITE_H

@@ -31,7 +31,9 @@ static void x_overrun(void *ctx)
 {
 }
 
-static const struct ism_handler x_handler = { .dmb = x_dmb, .event = x_event, .overrun = x_overrun };
+static const struct ism_handler x_handler = {
+	.dmb = x_dmb, .event = x_event, .overrun = x_overrun
+};
 
 void x_open(struct guest_x *x, struct guests *g)
 {
@@ -69,7 +71,9 @@ void x_offer(struct guest_x *x, uint64_t token)
 
 void x_store(struct guest_x *x, uint64_t token, uint32_t offset, const void *data, uint32_t len)
 {
-	struct ism_move m = { .token = token, .offset = offset, .len = len, .data = data, .sf = true };
+	struct ism_move m = {
+		.token = token, .offset = offset, .len = len, .data = data, .sf = true
+	};
 	size_t done;
 
 	ism_move_data(x->dev, &m, 1, &done);

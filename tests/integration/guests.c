@@ -76,7 +76,8 @@ static pid_t spawn(const char *name, const char *const argv[])
 void guests_start_fabric(struct guests *g)
 {
 	char dir[96];
-	const char *argv[] = { guests_program("ISM_FABRICD"), "--functions", "3", "--dir", dir, NULL };
+	const char *argv[] = { guests_program("ISM_FABRICD"), "--functions", "3", "--dir", dir,
+		NULL };
 
 	snprintf(dir, sizeof(dir), "%s/fabric", g->dir);
 	g->fabric = spawn("ism-fabricd", argv);
@@ -85,8 +86,9 @@ void guests_start_fabric(struct guests *g)
 void guests_start_daemon(struct guests *g, int guest, const char *const *extra)
 {
 	char function[160], peer[64];
-	const char *argv[32] = { guests_program("SMCD_USERD"), "--name", guest == GUEST_A ? "guest-a" : "guest-b",
-		"--socket", g->socket[guest], "--function", function, "--peer", peer };
+	const char *argv[32] = { guests_program("SMCD_USERD"), "--name",
+		guest == GUEST_A ? "guest-a" : "guest-b", "--socket", g->socket[guest],
+		"--function", function, "--peer", peer };
 	size_t n = 9;
 
 	snprintf(function, sizeof(function), "vfio-user:%s/fabric/ism%d.sock", g->dir, guest);
@@ -280,7 +282,8 @@ void guests_wait_fds(pid_t pid, unsigned int n)
 
 	while ((now = proc_fds(pid)) != n) {
 		if (clock_ns() > end)
-			fail_msg("process %d stays at %u descriptors, expected %u", (int)pid, now, n);
+			fail_msg("process %d stays at %u descriptors, expected %u", (int)pid, now,
+				n);
 		sleep_ms(5);
 	}
 }
@@ -288,7 +291,8 @@ void guests_wait_fds(pid_t pid, unsigned int n)
 uint8_t pattern_byte(uint32_t stream, uint64_t pos)
 {
 	/* Neither a short period nor the same bytes for two streams. */
-	return (uint8_t)(((pos * UINT64_C(0x9E3779B97F4A7C15)) >> 29) ^ (pos >> 3) ^ (stream * 37u));
+	return (uint8_t)(((pos * UINT64_C(0x9E3779B97F4A7C15)) >> 29) ^ (pos >> 3) ^
+			 (stream * 37u));
 }
 
 void pattern_fill(uint8_t *buf, size_t len, uint32_t stream, uint64_t pos)

@@ -2,9 +2,9 @@
 /*
  * guests.h - two guests on one fabric, for tests
  *
- * Starts a real ism-fabricd (a function for each guest and one to spare) and one real smcd-userd per
- * guest in a directory of its own, and ends all of it by pid. The programs come from the environment
- * (ISM_FABRICD, SMCD_USERD), which Meson sets.
+ * Starts a real ism-fabricd (a function for each guest and one to spare) and one real smcd-userd
+ * per guest in a directory of its own, and ends all of it by pid. The programs come from the
+ * environment (ISM_FABRICD, SMCD_USERD), which Meson sets.
  */
 #ifndef TESTS_GUESTS_H
 #define TESTS_GUESTS_H

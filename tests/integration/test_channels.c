@@ -101,8 +101,10 @@ static void test_many_at_once(void **state)
 				busy = true;
 			want |= ends[i].tx < stream_bytes(ends[i].tx_stream) ? SMCDU_OUT : 0;
 			assert_int_equal(smcdu_set_events(ends[i].ch, want), 0);
-			pfd[i] = (struct pollfd){ .fd = ends[i].ended ? -1 : smcdu_channel_fd(ends[i].ch),
-				.events = POLLIN };
+			pfd[i] = (struct pollfd){
+				.fd = ends[i].ended ? -1 : smcdu_channel_fd(ends[i].ch),
+				.events = POLLIN
+			};
 		}
 		if (busy)
 			assert_true(poll(pfd, 2 * CHANNELS, 50) >= 0);
@@ -121,8 +123,8 @@ static uint64_t wakeups(void)
 }
 
 /*
- * Nothing runs, nothing costs: with channels open and quiet nobody wakes up, so nobody uses CPU, but
- * for the sign of life that each daemon wants of its function every 10 s, 4 wake-ups together.
+ * Nothing runs, nothing costs: with channels open and quiet nobody wakes up, so nobody uses CPU,
+ * but for the sign of life that each daemon wants of its function every 10 s, 4 wake-ups together.
  */
 static void test_idle(void **state)
 {
@@ -220,7 +222,8 @@ static void test_churn(void **state)
 		assert_true(after.rss[i] <= before.rss[i] + 4096);
 	}
 	print_message("%d cycles: RSS fabric %+ld, daemons %+ld and %+ld KiB\n", cycles,
-		after.rss[0] - before.rss[0], after.rss[1] - before.rss[1], after.rss[2] - before.rss[2]);
+		after.rss[0] - before.rss[0], after.rss[1] - before.rss[1],
+		after.rss[2] - before.rss[2]);
 	smcdu_listener_free(l);
 }
 

@@ -78,8 +78,8 @@ static void expect_refused(const char *target, int error, const char *text)
 	int r = smcdu_connect(g.ctx[GUEST_A], target, &ch);
 
 	if (r != error || !strstr(smcdu_last_error(), text))
-		fail_msg("%s: %s: '%s' does not mention '%s'", target, strerror(-r), smcdu_last_error(),
-			text);
+		fail_msg("%s: %s: '%s' does not mention '%s'", target, strerror(-r),
+			smcdu_last_error(), text);
 }
 
 /* ---- limits ---- */
@@ -240,8 +240,8 @@ static int exit_status(const char *const argv[])
 static void test_socket_owner(void **state)
 {
 	struct group *gr = getgrgid(getegid());
-	const char *argv[] = { guests_program("SMCD_USERD"), "--config", conf, "--socket", NULL, "--function",
-		"vfio-user:/nonexistent", NULL };
+	const char *argv[] = { guests_program("SMCD_USERD"), "--config", conf, "--socket", NULL,
+		"--function", "vfio-user:/nonexistent", NULL };
 	char text[256], path[128];
 	struct stat st;
 	FILE *f;
@@ -365,8 +365,8 @@ static pid_t cat(int guest, const char *how, const char *target, const char *in,
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(open(in, O_RDONLY | O_CLOEXEC), STDIN_FILENO);
 		dup2(open(out, O_WRONLY | O_CLOEXEC | O_CREAT, 0600), STDOUT_FILENO);
-		execl(guests_program("SMCD_USER_CAT"), "smcd-user-cat", how, "--socket", g.socket[guest], target,
-			NULL);
+		execl(guests_program("SMCD_USER_CAT"), "smcd-user-cat", how, "--socket",
+			g.socket[guest], target, NULL);
 		_exit(127);
 	}
 	return pid;

@@ -18,9 +18,10 @@
 #include "vfio/base/fd.h"
 
 /*
- * What a fabric and its guests can do to each other short of lying: hang, lose events, refuse stores,
- * break, go and come back, start anew at the same moment. Every channel ends in a clear error or goes
- * on; what arrived is an exact prefix of what was sent; afterwards everything works again.
+ * What a fabric and its guests can do to each other short of lying: hang, lose events, refuse
+ * stores, break, go and come back, start anew at the same moment. Every channel ends in a clear
+ * error or goes on; what arrived is an exact prefix of what was sent; afterwards everything works
+ * again.
  */
 static struct guests g;
 
@@ -47,7 +48,8 @@ static void fabric(const char *line)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		fclose(stdout);
-		execl(guests_program("ISM_FABRICD"), "ism-fabricd", "--dir", dir, "--command", line, NULL);
+		execl(guests_program("ISM_FABRICD"), "ism-fabricd", "--dir", dir, "--command", line,
+			NULL);
 		_exit(127);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -349,7 +351,8 @@ static void *call(void *arg)
 	struct caller *c = arg;
 
 	pthread_barrier_wait(c->start);
-	smcdu_close(connect_patiently(c->from, c->from == GUEST_A ? "cross@guest-b" : "cross@guest-a"));
+	smcdu_close(
+		connect_patiently(c->from, c->from == GUEST_A ? "cross@guest-b" : "cross@guest-a"));
 	return NULL;
 }
 

@@ -304,7 +304,9 @@ static void test_fabric_sockets(void **state)
 
 /* ---- a guest that is hostile ---- */
 
-/* One attack on the control link that A opened for us: stream bytes and a CDC that announces them. */
+/*
+ * One attack on the control link that A opened for us: stream bytes and a CDC that announces them.
+ */
 static void x_attack(struct guest_x *x, const void *bytes, uint32_t len, struct cdc_msg msg)
 {
 	struct ism_dmb *dmb;
@@ -342,7 +344,8 @@ static void attack_all(struct guest_x *x)
 		junk[i] = pattern_byte(77, i);
 	x_attack(x, junk, sizeof(junk), (struct cdc_msg){ .prod = { 0, sizeof(junk) } });
 	assert_true(len > 0);
-	for (int i = 0; i < 24; i++) { /* a good HELLO with one byte wrong, then nonsense behind it */
+	/* a good HELLO with one byte wrong, then nonsense behind it */
+	for (int i = 0; i < 24; i++) {
 		uint8_t bad[RDV_MAX_LEN + 64];
 
 		memcpy(bad, rec, (size_t)len);

@@ -19,9 +19,10 @@
 #include "vfio/base/fd.h"
 
 /*
- * Established channels with a hostile end: a guest that writes what it likes into the CDC block of a
- * data channel, an application that does the same to its control page, both also as fast as they can
- * while others look. The honest end gets an error, never a byte too many, and nobody else notices.
+ * Established channels with a hostile end: a guest that writes what it likes into the CDC block of
+ * a data channel, an application that does the same to its control page, both also as fast as they
+ * can while others look. The honest end gets an error, never a byte too many, and nobody else
+ * notices.
  */
 static struct guests g;
 
@@ -238,9 +239,11 @@ static void raw_connect(struct raw *r)
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.100s", g.socket[GUEST_A]);
 	assert_int_equal(connect(r->sock, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(fd_send(r->sock, &c, sizeof(c), NULL, 0, 0), sizeof(c));
-	assert_int_equal(fd_recv(r->sock, &r->info, sizeof(r->info), fds, 2, &n, 0), sizeof(r->info));
+	assert_int_equal(
+		fd_recv(r->sock, &r->info, sizeof(r->info), fds, 2, &n, 0), sizeof(r->info));
 	assert_int_equal(n, 2);
-	map = mmap(NULL, CHAN_CTL_SIZE + r->info.tx_size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
+	map = mmap(NULL, CHAN_CTL_SIZE + r->info.tx_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		fds[1], 0);
 	assert_ptr_not_equal(map, MAP_FAILED);
 	r->ctl = map;
 	close(fds[0]);
@@ -342,7 +345,9 @@ static void test_mutating_application(void **state)
 		}
 		close(r.sock);
 		r.sock = -1;
-		/* what is delivered may include what a wild tx_pos announced, but not end in order */
+		/*
+		 * what is delivered may include what a wild tx_pos announced, but not end in order
+		 */
 		while ((n = smcdu_recv(r.peer, buf, sizeof(buf), 0)) > 0)
 			rx += (uint64_t)n;
 		assert_true(n == -ECONNRESET || n == 0);

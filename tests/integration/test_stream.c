@@ -81,8 +81,8 @@ static void test_both_ways(void **state)
 /* Every size around the lines that matter: words, pages, the ring. */
 static void test_sizes(void **state)
 {
-	static const size_t sizes[] = { 1, 2, 7, 8, 9, 31, 32, 33, 63, 64, 4063, 4064, 4065, 4095, 4096,
-		4097, 8191, 65503, 65504, 65505, 65536, 131072, 1000003 };
+	static const size_t sizes[] = { 1, 2, 7, 8, 9, 31, 32, 33, 63, 64, 4063, 4064, 4065, 4095,
+		4096, 4097, 8191, 65503, 65504, 65505, 65536, 131072, 1000003 };
 	struct smcdu_channel *a, *b;
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

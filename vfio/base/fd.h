@@ -47,7 +47,8 @@ int fd_check_sealed(int fd, size_t size);
  * raising SIGPIPE. @flags are MSG_* (MSG_DONTWAIT). Returns bytes sent (may be short on a stream)
  * or -errno.
  */
-ssize_t fd_send(int sock, const void *buf, size_t len, const int *fds, unsigned int nfds, int flags);
+ssize_t fd_send(
+	int sock, const void *buf, size_t len, const int *fds, unsigned int nfds, int flags);
 
 /*
  * Receives up to @len bytes and up to @cap (<= FD_MSG_MAX) descriptors. On success sets *nfds and

@@ -306,7 +306,9 @@ static ssize_t client_region_write(struct vfio_device *dev, const struct vfio_re
 	uint64_t offset, const void *buf, size_t len)
 {
 	struct vu_client *c = client_of(dev);
-	const struct vfio_region_wr wr = { .offset = offset, .data = buf, .len = clamp_len(c, len) };
+	const struct vfio_region_wr wr = {
+		.offset = offset, .data = buf, .len = clamp_len(c, len)
+	};
 	struct write_answer a;
 	size_t sent;
 	int e = write_group(c, r->index, &wr, 1, &sent, &a);

@@ -7,8 +7,8 @@
  * announced the "chain" extension (proto.h), a failed write cancels the ones behind it, otherwise
  * each write is awaited before the next leaves.
  *
- * DMA maps are announced with IOVA = VA, the private convention that lets the server of the zPCI I/O
- * region resolve gaddr; the version negotiation says so on both sides.
+ * DMA maps are announced with IOVA = VA, the private convention that lets the server of the zPCI
+ * I/O region resolve gaddr; the version negotiation says so on both sides.
  */
 #ifndef SMCDU_VFIO_USER_CLIENT_H
 #define SMCDU_VFIO_USER_CLIENT_H
@@ -18,7 +18,7 @@
 struct vu_client_params {
 	const char *path;	 /* socket */
 	unsigned int timeout_ms; /* longest wait for one reply; 0: 5000 */
-	uint64_t give_up_ns;	 /* clock_ns() when all waiting ends, 0: none; for openers in a hurry */
+	uint64_t give_up_ns; /* clock_ns() when all waiting ends, 0: none; for openers in a hurry */
 	unsigned int spin_us;	 /* busy-wait for a reply before sleeping; 0: none */
 };
 

@@ -60,7 +60,8 @@ static int cmd_dma_map(struct vu_conn *c, struct vu_msg *m)
 	if (!c->unsealed_logged)
 		log_err("vfio-user client (pid %d) maps memory that it could shrink: refused; create "
 			"it with F_SEAL_SHRINK (QEMU: memory-backend-memfd,share=on,seal=on) or "
-			"start the server with --allow-unsealed-memory", vu_peer_pid(c));
+			"start the server with --allow-unsealed-memory",
+			vu_peer_pid(c));
 	c->unsealed_logged = true;
 	return -EINVAL;
 }

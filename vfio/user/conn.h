@@ -2,13 +2,13 @@
 /*
  * conn.h - inside of a server connection (server.c and command.c only)
  *
- * server.c moves bytes and descriptors and finds the messages in them; command.c executes one message
- * at a time. A message is executed where it lies in the receive buffer and its reply is composed where
- * it will be sent from, both unaligned: fixed parts are copied to and from locals.
+ * server.c moves bytes and descriptors and finds the messages in them; command.c executes one
+ * message at a time. A message is executed where it lies in the receive buffer and its reply is
+ * composed where it will be sent from, both unaligned: fixed parts are copied to and from locals.
  *
  * Descriptors: a recvmsg() ends with the data that descriptors were attached to, so they belong to
- * the message that holds its last byte. While some wait for the rest of their message nothing behind
- * that message is received, so one set is enough.
+ * the message that holds its last byte. While some wait for the rest of their message nothing
+ * behind that message is received, so one set is enough.
  */
 #ifndef SMCDU_VFIO_USER_CONN_H
 #define SMCDU_VFIO_USER_CONN_H
@@ -25,7 +25,9 @@ struct vu_buf {
 	size_t cap;
 };
 
-/* One received message. Descriptors that the command does not take (fd_steal) are closed after it. */
+/*
+ * One received message. Descriptors that the command does not take (fd_steal) are closed after it.
+ */
 struct vu_msg {
 	struct vu_hdr hdr;
 	const unsigned char *body;
@@ -54,8 +56,8 @@ struct vu_conn {
 };
 
 /*
- * Appends @len zeroed bytes to the body of the reply being composed. Valid until the next call. NULL:
- * no memory.
+ * Appends @len zeroed bytes to the body of the reply being composed. Valid until the next call.
+ * NULL: no memory.
  */
 void *vu_reply(struct vu_conn *c, size_t len);
 

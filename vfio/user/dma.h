@@ -3,16 +3,17 @@
  * dma.h - the DMA maps of one vfio-user client
  *
  * Maps are disjoint ranges of IOVA in a balanced tree that is ordered by "lies wholly before": two
- * ranges that overlap compare equal, so finding the map of an address and finding any map in a range
- * are the same O(log n) search. Guests map by the 4 KiB page, tens of thousands at a time, in any
- * order. The memory file behind the maps is mapped once and whole; every map of it holds a reference.
+ * ranges that overlap compare equal, so finding the map of an address and finding any map in a
+ * range are the same O(log n) search. Guests map by the 4 KiB page, tens of thousands at a time, in
+ * any order. The memory file behind the maps is mapped once and whole; every map of it holds a
+ * reference.
  *
  * A file's mapping never moves or changes while a map refers to it. When the file has grown or is
  * needed with more rights, a second mapping is made beside it, which later maps use.
  *
- * The client owns the memory: it is mapped only if it cannot shrink (else an access would be SIGBUS),
- * unless allow_unsealed is set. Limits bound what one client can take of this process: maps, mapped
- * files (each is a kernel mapping) and address space. Not thread-safe.
+ * The client owns the memory: it is mapped only if it cannot shrink (else an access would be
+ * SIGBUS), unless allow_unsealed is set. Limits bound what one client can take of this process:
+ * maps, mapped files (each is a kernel mapping) and address space. Not thread-safe.
  */
 #ifndef SMCDU_VFIO_USER_DMA_H
 #define SMCDU_VFIO_USER_DMA_H

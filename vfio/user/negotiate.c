@@ -11,8 +11,8 @@
 #define MAX_DEPTH 8 /* of nested JSON; the capabilities need three */
 
 /*
- * Takes the smaller of @value and the client's number called @key, and answers with it if the client
- * named it. Returns it, or -EINVAL.
+ * Takes the smaller of @value and the client's number called @key, and answers with it if the
+ * client named it. Returns it, or -EINVAL.
  */
 static int64_t take_number(struct json_object *in, struct json_object *out, const char *key,
 	uint32_t value)

@@ -2,9 +2,9 @@
 /*
  * negotiate.h - the server's side of the version negotiation
  *
- * The reply names only capabilities that the client named, each at most the client's value, so it is
- * never longer than a reasonable request (QEMU reads it into the request's buffer). A capability that
- * is not named has the specification's default, which is also ours.
+ * The reply names only capabilities that the client named, each at most the client's value, so it
+ * is never longer than a reasonable request (QEMU reads it into the request's buffer). A capability
+ * that is not named has the specification's default, which is also ours.
  */
 #ifndef SMCDU_VFIO_USER_NEGOTIATE_H
 #define SMCDU_VFIO_USER_NEGOTIATE_H

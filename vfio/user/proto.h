@@ -8,10 +8,10 @@
  *
  * Two private extensions, used only when both sides name them in the version negotiation under
  * capabilities.smcd_user:
- *   "iova_is_va": the client's DMA maps use its virtual addresses, so that gaddr in a request of the
- *		   zPCI I/O region is an address in the server's DMA table.
- *   "chain":	   VU_F_CHAIN in a command says: if the command before it on this connection failed or
- *		   was cancelled, cancel this one too (error reply ECANCELED, nothing executed).
+ *   "iova_is_va": the client's DMA maps use its virtual addresses, so that gaddr in a request of
+ *		   the zPCI I/O region is an address in the server's DMA table.
+ *   "chain":	   VU_F_CHAIN in a command says: if the command before it on this connection failed
+ *		   or was cancelled, cancel this one too (error reply ECANCELED, nothing executed).
  */
 #ifndef SMCDU_VFIO_USER_PROTO_H
 #define SMCDU_VFIO_USER_PROTO_H

@@ -88,7 +88,8 @@ static size_t head_size(const struct vu_conn *c)
 	if (c->in.end - c->in.start < sizeof(h))
 		return 0;
 	memcpy(&h, c->in.p + c->in.start, sizeof(h));
-	return h.size < sizeof(h) ? sizeof(h) : h.size; /* shorter: to be refused by next_message() */
+	/* shorter: to be refused by next_message() */
+	return h.size < sizeof(h) ? sizeof(h) : h.size;
 }
 
 static bool head_complete(const struct vu_conn *c)

@@ -11,8 +11,8 @@
  * has a limit, memory that could shrink is refused unless vu_conn_allow_unsealed() accepts it. Any
  * protocol violation ends the connection; a request that is merely wrong gets an error reply.
  *
- * Regions behave as a kernel's VFIO regions do: an access that starts inside and ends outside is cut
- * at the end (and says so by its count), one of no bytes does nothing.
+ * Regions behave as a kernel's VFIO regions do: an access that starts inside and ends outside is
+ * cut at the end (and says so by its count), one of no bytes does nothing.
  */
 #ifndef SMCDU_VFIO_USER_SERVER_H
 #define SMCDU_VFIO_USER_SERVER_H
@@ -53,8 +53,9 @@ struct vu_device_ops {
 };
 
 /*
- * Takes ownership of the connected socket @fd (also on failure). @ctx is passed to ops; @ops and what
- * it points to must outlive the connection. 0 or -errno (-EINVAL: an IRQ index of several vectors).
+ * Takes ownership of the connected socket @fd (also on failure). @ctx is passed to ops; @ops and
+ * what it points to must outlive the connection. 0 or -errno (-EINVAL: an IRQ index of several
+ * vectors).
  */
 int vu_conn_new(int fd, const struct vu_device_ops *ops, void *ctx, struct vu_conn **ret);
 

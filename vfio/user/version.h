@@ -2,8 +2,8 @@
 /*
  * version.h - what two vfio-user peers agree on
  *
- * The VERSION message carries its limits as JSON. Every key has a default, unknown keys are ignored,
- * and each side obeys the limits of the other.
+ * The VERSION message carries its limits as JSON. Every key has a default, unknown keys are
+ * ignored, and each side obeys the limits of the other.
  */
 #ifndef SMCDU_VFIO_USER_VERSION_H
 #define SMCDU_VFIO_USER_VERSION_H
@@ -25,8 +25,8 @@ struct vu_caps {
 const char *vu_version_offer(void);
 
 /*
- * Parses the payload of a VERSION reply. 0, or -EPROTO with *why (static text) set: another version,
- * no JSON, or limits nobody can work with. *caps is untouched on failure.
+ * Parses the payload of a VERSION reply. 0, or -EPROTO with *why (static text) set: another
+ * version, no JSON, or limits nobody can work with. *caps is untouched on failure.
  */
 int vu_version_parse(const void *payload, size_t len, struct vu_caps *caps, const char **why);
 

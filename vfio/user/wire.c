@@ -234,7 +234,9 @@ int wire_flush(struct wire *w, wire_reply_fn *fn, void *ctx)
 
 		if (sent < 0)
 			return wire_kill(w, sent);
-		/* Before reading on: an end of file behind the last reply is not this exchange's. */
+		/*
+		 * Before reading on: an end of file behind the last reply is not this exchange's.
+		 */
 		if (w->nreplies == w->ncmds && w->tx_off == w->tx_len)
 			return 0;
 		got = pull(w, fn, ctx);

@@ -67,8 +67,8 @@ int wire_kill(struct wire *w, int err);
 int wire_begin(struct wire *w);
 
 /*
- * Queues a command whose payload is @a followed by @b (either may be empty). @flags: VU_F_CHAIN or 0.
- * false: it does not fit into this exchange any more, nothing was queued.
+ * Queues a command whose payload is @a followed by @b (either may be empty). @flags: VU_F_CHAIN or
+ * 0. false: it does not fit into this exchange any more, nothing was queued.
  */
 bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a, size_t a_len,
 	const void *b, size_t b_len);
@@ -77,8 +77,8 @@ bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a,
 void wire_attach_fd(struct wire *w, int fd);
 
 /*
- * Sends what was queued and waits for all replies. 0, -ENODEV (end of file), -ETIMEDOUT, -EPROTO, or
- * what the callback returned.
+ * Sends what was queued and waits for all replies. 0, -ENODEV (end of file), -ETIMEDOUT, -EPROTO,
+ * or what the callback returned.
  */
 int wire_flush(struct wire *w, wire_reply_fn *fn, void *ctx);
 

@@ -143,14 +143,15 @@ static void test_stats(void **state)
 	free(text);
 }
 
-/* ---- the program ------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static int run(const char *args)
 {
 	char cmd[512];
 	int status;
 
-	snprintf(cmd, sizeof(cmd), "$MESON_EXE_WRAPPER '%s' %s >/dev/null 2>&1", getenv("SMCD_USERCTL"), args);
+	snprintf(cmd, sizeof(cmd), "$MESON_EXE_WRAPPER '%s' %s >/dev/null 2>&1",
+		getenv("SMCD_USERCTL"), args);
 	status = system(cmd);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);

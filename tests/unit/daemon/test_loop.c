@@ -203,7 +203,7 @@ static void many_sources(void **state)
 	}
 }
 
-/* ---- timers ------------------------------------------------------------------------------------ */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 struct tick {
 	struct loop_timer t;
@@ -232,7 +232,9 @@ static void timers_fire_in_order(void **state)
 	int log[8], nr = 0, i;
 
 	for (i = 0; i < 8; i++) {
-		k[i] = (struct tick){ .t.fn = on_tick, .loop = l, .nr = i, .log = log, .nr_log = &nr };
+		k[i] = (struct tick){
+			.t.fn = on_tick, .loop = l, .nr = i, .log = log, .nr_log = &nr
+		};
 	}
 	for (i = 0; i < 8; i++)
 		assert_int_equal(loop_timer_set(l, &k[order[i]].t, base + (uint64_t)order[i]), 0);

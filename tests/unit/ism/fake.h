@@ -3,8 +3,8 @@
  * fake.h - a scripted ISM function behind the door
  *
  * Records what is submitted and answers as a function would, unless told to misbehave. It writes
- * SBA and IEQ as the device does, in the device's byte order, with plain byte arithmetic that shares no
- * code with the driver.
+ * SBA and IEQ as the device does, in the device's byte order, with plain byte arithmetic that
+ * shares no code with the driver.
  */
 #ifndef SMCDU_TESTS_ISM_FAKE_H
 #define SMCDU_TESTS_ISM_FAKE_H

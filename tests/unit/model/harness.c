@@ -164,7 +164,8 @@ uint16_t guest_query_rgid(struct guest *g, uint64_t rgid, bool valid, uint32_t v
 	return guest_cmd(g, req, sizeof(req), NULL, 0);
 }
 
-uint16_t guest_signal(struct guest *g, uint64_t rgid, uint32_t trigger, uint32_t code, uint64_t info)
+uint16_t guest_signal(
+	struct guest *g, uint64_t rgid, uint32_t trigger, uint32_t code, uint64_t info)
 {
 	uint8_t req[32];
 

@@ -41,7 +41,9 @@ struct bench {
 	struct guest g[GUESTS];
 };
 
-/* cmocka fixtures: *state is a struct bench with all guests attached; SBA and IEQ are registered. */
+/*
+ * cmocka fixtures: *state is a struct bench with all guests attached; SBA and IEQ are registered.
+ */
 int bench_setup(void **state);
 int bench_teardown(void **state);
 

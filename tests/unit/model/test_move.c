@@ -90,7 +90,8 @@ static void test_bounds(void **state)
 	assert_int_equal(guest_move(w, token, 0, false, 0, pattern, 0), -EINVAL);
 	assert_int_equal(guest_move(w, token, 0, false, DMB_LEN, pattern, 1), -EIO);
 	assert_int_equal(guest_move(w, token, 0, false, 0x7fffff, pattern, 1), -EIO);
-	assert_int_equal(guest_move(w, UINT64_C(1) << 48 | token, 0, false, 0, pattern, 1), -EINVAL);
+	assert_int_equal(
+		guest_move(w, UINT64_C(1) << 48 | token, 0, false, 0, pattern, 1), -EINVAL);
 	assert_int_equal(guest_move(w, UINT64_MAX, 0, false, 0, pattern, 1), -EINVAL);
 }
 

@@ -80,7 +80,8 @@ static void any_command(struct bench *b, struct guest *g)
 		guest_u64(g, below(2) ? ISM_ADD_VLAN_ID : ISM_DEL_VLAN_ID, below(4));
 		return;
 	case 7:
-		guest_signal(g, 0x1001 + below(GUESTS + 1), (uint32_t)below(2), (uint32_t)rnd(), rnd());
+		guest_signal(
+			g, 0x1001 + below(GUESTS + 1), (uint32_t)below(2), (uint32_t)rnd(), rnd());
 		return;
 	case 8:
 		guest_simple(g, (uint32_t)below(32));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clc_try.h - decoding in memory of exactly the message's size, so that ASan sees every read outside
+ * clc_try.h - decoding in memory of just the message's size, so that ASan sees any read outside
  */
 #ifndef SMCDU_TEST_PROTO_CLC_TRY_H
 #define SMCDU_TEST_PROTO_CLC_TRY_H

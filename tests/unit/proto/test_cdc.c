@@ -10,7 +10,7 @@
 #include "smcd/proto/cdc.h"
 #include "smcd/proto/clc.h"
 
-/* ---- cursors ----------------------------------------------------------------------------------- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 /* Every position, every cursor, every bound of a small ring, around @base. */
 static void exhaust_ring(uint32_t n, uint64_t base)
@@ -76,7 +76,9 @@ static void test_cursor_edges(void **state)
 	assert_int_equal(cursor_of(0, n).wrap, 0);
 	assert_int_equal(cursor_of(70000, n).wrap, 1);
 	assert_int_equal(cursor_of(70000, n).count, 4496);
-	/* Full: same offset, one turn ahead. The hostile bump of the wrap alone, again and again. */
+	/*
+	 * Full: same offset, one turn ahead. The hostile bump of the wrap alone, again and again.
+	 */
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 1, 0 }, n, n, &adv), 0);
 	assert_true(adv == n);
 	assert_int_equal(cursor_advance(0, (struct smc_cursor){ 1, 0 }, n, n - 1, &adv), -EPROTO);
@@ -90,7 +92,7 @@ static void test_cursor_edges(void **state)
 	assert_true(adv == n - 1);
 }
 
-/* ---- the block --------------------------------------------------------------------------------- */
+/* ---- the block ------------------------------------------------------------------------------- */
 
 struct block {
 	_Alignas(8) uint8_t bytes[CDC_SIZE];
@@ -179,7 +181,7 @@ static void test_order_of_chid(void **state)
 	assert_int_equal(cdc_order_of_chid(0xffff), host);
 }
 
-/* ---- consumer updates -------------------------------------------------------------------------- */
+/* ---- consumer updates ------------------------------------------------------------------------ */
 
 /* SMC-D 5.6, by size code. */
 static const struct {
@@ -209,7 +211,10 @@ static void test_update_due_table(void **state)
 		assert_false(cdc_update_due(n, told + n, told + l, told, true));
 		assert_true(cdc_update_due(n, told + n, told + l + 1, told, false));
 		assert_true(cdc_update_due(n, told + n, told + l + 1, told, true));
-		/* Half of it free as the writer knows: due; one byte more free: only if it is blocked. */
+		/*
+		 * Half of it free as the writer knows: due; one byte more free: only if it is
+		 * blocked.
+		 */
 		assert_true(cdc_update_due(n, told + n - h, told + l + 1, told, false));
 		assert_false(cdc_update_due(n, told + n - h - 1, told + l + 1, told, false));
 		assert_true(cdc_update_due(n, told + n - h - 1, told + l + 1, told, true));

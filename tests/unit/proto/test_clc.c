@@ -198,7 +198,9 @@ static void test_outputs_untouched(void **state)
 	assert_memory_equal(&d, &d0, sizeof(d));
 }
 
-/* Each byte of the frame, with every value: refused unless it is one of the few that mean the same. */
+/*
+ * Each byte of the frame, with every value: refused unless it is one of the few that mean the same.
+ */
 static bool frame_value_ok(const struct vector *v, size_t at, uint8_t b)
 {
 	uint8_t old = v->bytes[at];

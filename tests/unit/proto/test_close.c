@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The close machine against the protocol's tables (SMC-D 6.3, 6.4), which are written down here cell
- * by cell: every state with every history of flags, every event.
+ * The close machine against the protocol's tables (SMC-D 6.3, 6.4), which are written down here
+ * cell by cell: every state with every history of flags, every event.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -147,7 +147,7 @@ static void check_declined(struct hs *by, struct hs *other, uint32_t diag)
 	assert_int_equal(pass(other, by), HS_FAILED);
 }
 
-/* ---- the server refuses ------------------------------------------------------------------------ */
+/* ---- the server refuses ---------------------------------------------------------------------- */
 
 /* A Proposal that the client did not make: the server's answer to it. */
 static enum hs_step offer(struct pair *p, const struct clc_proposal *prop)
@@ -253,7 +253,9 @@ static void test_candidates(void **state)
 	assert_int_equal(hs_reach(&p.s, true), HS_FAILED);
 }
 
-/* CHID 0 is an empty slot, also for a device whose CHID is 0 (Accept matching an empty slot, 2026). */
+/*
+ * CHID 0 is an empty slot, also for a device whose CHID is 0 (Accept matching an empty slot, 2026).
+ */
 static void test_chid_zero_matches_nothing(void **state)
 {
 	struct hs_local zero = beta;
@@ -344,7 +346,7 @@ static void test_dmb_failures(void **state)
 	check_declined(&p.c, &p.s, CLC_DECL_INTERR);
 }
 
-/* ---- the client refuses ------------------------------------------------------------------------ */
+/* ---- the client refuses ---------------------------------------------------------------------- */
 
 /* An Accept with one thing changed. */
 static enum hs_step accept_with(struct pair *p, size_t at, uint8_t value)
@@ -389,7 +391,7 @@ static void test_client_declines_v1_in_v1(void **state)
 	assert_int_equal(p.c.out_len, 28);
 }
 
-/* ---- a bad Confirm is fatal, never a fallback --------------------------------------------------- */
+/* ---- a bad Confirm is fatal, never a fallback ------------------------------------------------ */
 
 static enum hs_step confirm_with(struct pair *p, size_t at, uint8_t value)
 {
@@ -443,7 +445,10 @@ static void test_emulated_gid(void **state)
 	}
 }
 
-/* ---- a Decline in place of anything, and the wrong message anywhere ------------------------------ */
+/*
+ * ---- a Decline in place of anything, and the wrong message anywhere
+ * ------------------------------
+ */
 
 static void expect_declined(struct hs *hs)
 {
@@ -502,7 +507,7 @@ static void test_wrong_messages(void **state)
 	assert_int_equal(hs_dmb(&p.c, 1, 1), HS_FAILED);
 }
 
-/* ---- refusing and time ------------------------------------------------------------------------- */
+/* ---- refusing and time ----------------------------------------------------------------------- */
 
 static void test_refuse(void **state)
 {

@@ -7,9 +7,11 @@
 #include "vfio/base/endian.h"
 #include "clc_try.h"
 
-/* ---- hostile offsets and counts ----------------------------------------------------------------- */
+/* ---- hostile offsets and counts -------------------------------------------------------------- */
 
-/* The classes of CVE-2024-47408, -49568 and -49571: an offset or count of the wire used unchecked. */
+/*
+ * The classes of CVE-2024-47408, -49568 and -49571: an offset or count of the wire used unchecked.
+ */
 static int with16(const struct vector *v, size_t at, uint16_t value, struct clc_proposal *p)
 {
 	uint8_t m[V_MAX_LEN];
@@ -116,7 +118,7 @@ static void test_random_bytes(void **state)
 	}
 }
 
-/* ---- shapes of Proposals ----------------------------------------------------------------------- */
+/* ---- shapes of Proposals --------------------------------------------------------------------- */
 
 /* P1 as a Linux client sends it that also offers version 1: SMC-D area, @pfx prefixes. */
 static size_t full_proposal(uint8_t *m, uint8_t types, unsigned int pfx)

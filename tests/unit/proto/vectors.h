@@ -2,8 +2,8 @@
 /*
  * vectors.h - golden CLC messages
  *
- * Built from the protocol's tables and put before the Linux kernel's own validators, which accept all
- * of them but P4.
+ * Built from the protocol's tables and put before the Linux kernel's own validators, which accept
+ * all of them but P4.
  */
 #ifndef SMCDU_TEST_PROTO_VECTORS_H
 #define SMCDU_TEST_PROTO_VECTORS_H

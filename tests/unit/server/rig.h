@@ -2,8 +2,8 @@
 /*
  * rig.h - a served device and a raw client at the other end of a socket pair
  *
- * The client is nothing but send() and recv(): every byte and descriptor is the test's own. A device
- * double remembers what it was called with.
+ * The client is nothing but send() and recv(): every byte and descriptor is the test's own. A
+ * device double remembers what it was called with.
  */
 #ifndef SMCDU_TESTS_SERVER_RIG_H
 #define SMCDU_TESTS_SERVER_RIG_H

@@ -68,7 +68,8 @@ static void test_unknown_commands(void **state)
 static void test_device_info(void **state)
 {
 	struct vu_device_info_ext want = {
-		.base = { 64, VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_CAPS,
+		.base = { 64,
+			VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_CAPS,
 			10, 5 },
 		.cap_offset = 24,
 	};

@@ -72,8 +72,8 @@ static inline void put_raw(const void *buf, size_t len)
 	must(fd_send(sv, buf, len, NULL, 0, 0) == (ssize_t)len);
 }
 
-static inline void put(uint16_t id, uint16_t command, uint32_t flags, uint32_t error, const void *payload,
-	size_t len)
+static inline void put(uint16_t id, uint16_t command, uint32_t flags, uint32_t error,
+	const void *payload, size_t len)
 {
 	uint8_t b[20000];
 	const struct vu_hdr h = { id, command, (uint32_t)(sizeof(h) + len), flags, error };

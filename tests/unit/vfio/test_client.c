@@ -53,7 +53,11 @@ static void s_minor(void) { bad_version(0, 1); }
 static void s_garbage(void) { version("{\"capabilities\":"); expect_eof(); }
 static void s_not_object(void) { version("[]"); expect_eof(); }
 static void s_caps_not_object(void) { version("{\"capabilities\":7}"); expect_eof(); }
-static void s_xfer_31(void) { version("{\"capabilities\":{\"max_data_xfer_size\":31}}"); expect_eof(); }
+static void s_xfer_31(void)
+{
+	version("{\"capabilities\":{\"max_data_xfer_size\":31}}");
+	expect_eof();
+}
 static void s_pages(void) { version("{\"capabilities\":{\"pgsizes\":65536}}"); expect_eof(); }
 static void s_text(void) { version("{\"capabilities\":{\"max_msg_fds\":\"1\"}}"); expect_eof(); }
 
@@ -226,7 +230,8 @@ static void s_control(void)
 	}
 	get(&m, VU_DMA_UNMAP);
 	memcpy(&un, m.p, sizeof(un));
-	must(m.h.size == 40 && un.argsz == 24 && !un.flags && un.addr == 0x10000 && un.size == 4096);
+	must(m.h.size == 40 && un.argsz == 24 && !un.flags && un.addr == 0x10000 &&
+		un.size == 4096);
 	answer(&m, &un, sizeof(un));
 	get(&m, VU_DMA_MAP);
 	close(m.fds[0]);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel device over a double of the kernel: argsz protocol, limits, and every call failing once. */
+/*
+ * The kernel device over a double of the kernel: argsz protocol, limits, and every call failing
+ * once.
+ */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <linux/vfio_zdev.h>
@@ -269,8 +272,9 @@ static void test_info(void **state)
 	assert_int_equal(info.num_regions, 11);
 	assert_true(info.has_zpci);
 	assert_int_equal(info.pft, 5);
-	assert_int_equal(vfio_device_find_region(dev, ZPCI_IO_REGION_TYPE, ZPCI_IO_REGION_SUBTYPE, 48,
-				 &d), 0);
+	assert_int_equal(
+		vfio_device_find_region(dev, ZPCI_IO_REGION_TYPE, ZPCI_IO_REGION_SUBTYPE, 48, &d),
+		0);
 	assert_int_equal(d.index, 10);
 	assert_int_equal(d.offset, UINT64_C(10) << 40);
 	assert_int_equal(dev->ops->get_region(dev, 9, &d), -EINVAL);

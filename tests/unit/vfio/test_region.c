@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The region transport over a scripted device: discovery, the exact request bytes, bounces, errors. */
+/*
+ * The region transport over a scripted device: discovery, the exact request bytes, bounces, errors.
+ */
 #include <errno.h>
 #include <linux/vfio.h>
 #include <setjmp.h>

@@ -176,7 +176,8 @@ static void test_load_checks(void **state)
 	unsigned int accepted = 0;
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		assert_int_equal(zpci_load(&f->z, t[i].pcias, t[i].offset, out, t[i].len), t[i].ret);
+		assert_int_equal(
+			zpci_load(&f->z, t[i].pcias, t[i].offset, out, t[i].len), t[i].ret);
 		accepted += t[i].ret == 0;
 		assert_int_equal(f->loads, accepted);
 	}
