@@ -25,11 +25,6 @@ static const struct vfio_region_info_cap_type zpci_region_cap = {
 	.subtype = ZPCI_IO_REGION_SUBTYPE,
 };
 
-static const uint32_t irq_counts[VFIO_PCI_NUM_IRQS] = {
-	[VFIO_PCI_MSI_IRQ_INDEX] = 1,
-	[VFIO_PCI_REQ_IRQ_INDEX] = 1,
-};
-
 /* --- the function's view of its client --- */
 
 static void *host_resolve(void *ctx, uint64_t iova, size_t len, bool write)
@@ -231,10 +226,14 @@ static void describe(struct port *p)
 	describe_zpci(p);
 	region_exec_init(&p->exec, &exec_ops, p,
 		(uint16_t)fabric_knob(p->fn->fabric, KNOB_max_store));
+	p->irq_counts[VFIO_PCI_MSI_IRQ_INDEX] = 1;
+	p->irq_counts[VFIO_PCI_ERR_IRQ_INDEX] = (uint32_t)fabric_knob(p->fn->fabric, KNOB_err_irq);
+	p->irq_counts[VFIO_PCI_REQ_IRQ_INDEX] = 1;
 	p->ops = (struct vu_device_ops){
 		.regions = p->regions,
 		.num_regions = PORT_REGIONS,
-		.irq_counts = irq_counts,
+		.irq_counts = p->irq_counts,
+		.max_dma_maps = (uint32_t)fabric_knob(p->fn->fabric, KNOB_dma_maps),
 		.num_irqs = VFIO_PCI_NUM_IRQS,
 		.dev_caps = &p->dev_caps,
 		.dev_caps_len = sizeof(p->dev_caps),

@@ -49,6 +49,7 @@ struct port {
 	struct region_exec exec;
 	struct vu_device_ops ops;
 	struct vu_region regions[PORT_REGIONS];
+	uint32_t irq_counts[VFIO_PCI_NUM_IRQS];
 	struct port_dev_caps dev_caps;
 };
 

@@ -8,7 +8,8 @@
  * this table is all there is to know about it.
  *
  * Values are read at the moment they matter, so a change applies to the next operation; those that
- * describe the function (bar2_size, max_store, iova_*) apply to the next connection.
+ * describe the function (bar2_size, max_store, iova_*, dma_maps, err_irq) apply to the next
+ * connection.
  */
 #ifndef SMCDU_MODEL_KNOBS_H
 #define SMCDU_MODEL_KNOBS_H
@@ -79,6 +80,7 @@
 	/* Addresses. */ \
 	K(iova_start, 0, 0, UINT64_MAX, "first usable IOVA") \
 	K(iova_end, UINT64_MAX, 0, UINT64_MAX, "last usable IOVA") \
+	K(dma_maps, 65535, 1, 65535, "DMA maps a client may have; more fail with ENOSPC") \
 	/* VLANs. */ \
 	K(vlan_1fff, 1, 0, 1, "1: ADD_VLAN_ID accepts 0x1fff (an \"ISM v2\" function)") \
 	K(vlan_required, 0, 0, 1, "1: DMBs need a VLAN") \
@@ -86,6 +88,7 @@
 	/* Life. */ \
 	K(info_version, 1, 0, 0xffffffff, "QUERY_INFO.version") \
 	K(gid_change, 0, 0, 1, "1: a reset changes the GID") \
+	K(err_irq, 0, 0, 1, "1: the function has an error interrupt (index 3); it never fires") \
 	K(reset_supported, 1, 0, 1, "0: the function cannot be reset by its client") \
 	K(reset_ms, 0, 0, 600000, "how long a reset takes") \
 	K(reset_keeps, 0, 0, 1, "1: registrations survive a reset") \

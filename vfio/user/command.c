@@ -42,6 +42,9 @@ static int cmd_version(struct vu_conn *c, struct vu_msg *m)
 		return -ENOMEM;
 	c->limits = limits;
 	c->dma.max_maps = limits.max_dma_maps;
+	/* What the device's own table holds is not announced, like an IOMMU's. */
+	if (c->ops->max_dma_maps && c->ops->max_dma_maps < c->dma.max_maps)
+		c->dma.max_maps = c->ops->max_dma_maps;
 	c->ready = true;
 	return 0;
 }

@@ -38,6 +38,7 @@ struct vu_device_ops {
 	uint32_t num_regions;
 	const uint32_t *irq_counts; /* per index, 0 or 1 */
 	uint32_t num_irqs;
+	uint32_t max_dma_maps; /* DMA_MAP beyond: ENOSPC; 0: as many as are negotiated */
 	const void *dev_caps; /* device info capabilities, offsets relative to the 24-byte info */
 	size_t dev_caps_len;
 

@@ -25,6 +25,7 @@
 #include "vfio/base/fd.h"
 #include "vfio/device.h"
 #include "vfio/user/client.h"
+#include "vfio/user/proto.h"
 #include "vfio/zpci.h"
 
 #define MEM_SIZE 0x10000u
@@ -513,6 +514,64 @@ static void test_usage(void **state)
 	}
 }
 
+/* A table of few DMA maps, as an IOMMU may have: the one too many is refused, the rest goes on. */
+static void test_dma_map_limit(void **state)
+{
+	struct daemon *d = *state;
+	struct vfio_device *dev;
+	uint64_t iova[3];
+	uint8_t *mem;
+	int fd;
+
+	say(d, "knob dma_maps 2");
+	assert_int_equal(open_device(d, 0, &dev), 0);
+	fd = fd_memfd("test", 3 * 4096);
+	mem = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(mem, MAP_FAILED);
+	assert_int_equal(dev->ops->dma_map(dev, mem, 4096, fd, 0, &iova[0]), 0);
+	assert_int_equal(dev->ops->dma_map(dev, mem + 4096, 4096, fd, 4096, &iova[1]), 0);
+	assert_int_equal(dev->ops->dma_map(dev, mem + 8192, 4096, fd, 8192, &iova[2]), -ENOSPC);
+	assert_int_equal(dev->ops->dma_unmap(dev, iova[0], 4096), 0);
+	assert_int_equal(dev->ops->dma_map(dev, mem + 8192, 4096, fd, 8192, &iova[2]), 0);
+	vfio_device_close(dev);
+	munmap(mem, 3 * 4096);
+	close(fd);
+}
+
+/* The count of interrupts at index 3, asked by hand: our client never looks. */
+static unsigned int err_irqs(struct daemon *d)
+{
+	struct {
+		struct vu_hdr hdr;
+		struct vu_irq_info info;
+	} m = { { .id = 2, .command = VU_DEVICE_GET_IRQ_INFO, .size = sizeof(m) },
+		{ .argsz = sizeof(m.info), .index = 3 } };
+	struct {
+		struct vu_hdr hdr;
+		struct vu_version version;
+	} v = { .hdr = { .id = 1, .command = VU_VERSION, .size = sizeof(v) } };
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/ism1.sock", d->dir);
+	assert_int_equal(connect(s, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(write(s, &v, sizeof(v)), sizeof(v));
+	assert_int_equal(recv(s, &v, sizeof(v), MSG_WAITALL), sizeof(v));
+	assert_int_equal(write(s, &m, sizeof(m)), sizeof(m));
+	assert_int_equal(recv(s, &m, sizeof(m), MSG_WAITALL), sizeof(m));
+	close(s);
+	return m.info.count;
+}
+
+static void test_err_irq(void **state)
+{
+	struct daemon *d = *state;
+
+	assert_int_equal(err_irqs(d), 0);
+	say(d, "knob err_irq 1");
+	assert_int_equal(err_irqs(d), 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -527,6 +586,8 @@ int main(int argc, char **argv)
 		T(test_hostile_control),
 		T(test_second_fabric_refused),
 		T(test_stale_sockets_replaced),
+		T(test_dma_map_limit),
+		T(test_err_irq),
 		cmocka_unit_test(test_usage),
 	};
 
