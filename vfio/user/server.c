@@ -337,10 +337,17 @@ void *vu_conn_dma(struct vu_conn *c, uint64_t iova, size_t len, bool write)
 void vu_conn_irq(struct vu_conn *c, uint32_t index)
 {
 	const uint64_t one = 1;
+	struct pollfd p = { .events = POLLOUT };
 
 	if (index >= c->ops->num_irqs || c->irq_fds[index] < 0)
 		return;
-	/* EAGAIN: the counter is full, so the client has been told more often than it looked. */
+	/*
+	 * A full counter has told the client more often than it looked. Asked first, since the client
+	 * shares the descriptor and may have made it blocking again.
+	 */
+	p.fd = c->irq_fds[index];
+	if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))
+		return;
 	while (write(c->irq_fds[index], &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 }

@@ -338,6 +338,13 @@ static void test_irq_full_counter(void **state)
 	assert_int_equal(write(e, &full, sizeof(full)), sizeof(full));
 	vu_conn_irq(r->c, 1);
 	assert_int_equal(drain(e), full);
+	/* even if the client makes it blocking again behind the server's back */
+	assert_int_equal(write(e, &full, sizeof(full)), sizeof(full));
+	assert_int_equal(fcntl(e, F_SETFL, 0), 0);
+	vu_conn_irq(r->c, 1);
+	assert_int_equal(drain(e), full);
+	vu_conn_irq(r->c, 1);
+	assert_int_equal(drain(e), 1);
 }
 
 static void test_no_reply(void **state)
