@@ -337,6 +337,8 @@ static int cmd_reset(struct vu_conn *c, struct vu_msg *m)
 }
 
 /* What a client may send; everything else is -ENOTSUP. */
+#define INFO_MAX 4096u
+
 static const struct command {
 	int (*run)(struct vu_conn *c, struct vu_msg *m);
 	size_t min; /* bytes of the body */
@@ -348,12 +350,11 @@ static const struct command {
 	[VU_DMA_MAP] = { cmd_dma_map, sizeof(struct vu_dma_map), sizeof(struct vu_dma_map), 1 },
 	[VU_DMA_UNMAP] = { cmd_dma_unmap, sizeof(struct vu_dma_unmap),
 		sizeof(struct vu_dma_unmap), 0 },
-	[VU_DEVICE_GET_INFO] = { cmd_get_info, sizeof(struct vu_device_info),
-		sizeof(struct vu_device_info), 0 },
+	/* libvfio-user's client sends as much as it has room for in the reply. */
+	[VU_DEVICE_GET_INFO] = { cmd_get_info, sizeof(struct vu_device_info), INFO_MAX, 0 },
 	[VU_DEVICE_GET_REGION_INFO] = { cmd_get_region_info, sizeof(struct vu_region_info),
-		sizeof(struct vu_region_info), 0 },
-	[VU_DEVICE_GET_IRQ_INFO] = { cmd_get_irq_info, sizeof(struct vu_irq_info),
-		sizeof(struct vu_irq_info), 0 },
+		INFO_MAX, 0 },
+	[VU_DEVICE_GET_IRQ_INFO] = { cmd_get_irq_info, sizeof(struct vu_irq_info), INFO_MAX, 0 },
 	[VU_DEVICE_SET_IRQS] = { cmd_set_irqs, sizeof(struct vu_irq_set), VU_MAX_MSG, VU_MAX_FDS },
 	[VU_REGION_READ] = { cmd_region_read, sizeof(struct vu_region_access),
 		sizeof(struct vu_region_access), 0 },
