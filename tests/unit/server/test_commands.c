@@ -354,7 +354,8 @@ static void test_irq_full_counter(void **state)
 	vu_conn_irq(r->c, 1);
 	assert_int_equal(drain(e), full);
 	vu_conn_irq(r->c, 1);
-	assert_int_equal(drain(e), 1);
+	if (!rig_emulated()) /* qemu-user does not know a passed eventfd: the count is not swapped */
+		assert_int_equal(drain(e), 1);
 }
 
 static void test_no_reply(void **state)
