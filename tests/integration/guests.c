@@ -343,6 +343,18 @@ void pattern_recv(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size
 	}
 }
 
+void guests_expect_works(struct guests *g)
+{
+	struct smcdu_channel *a, *b;
+	uint64_t tx = 0, rx = 0;
+
+	guests_connect(g, GUEST_A, "works", &a, &b);
+	pattern_send(a, 21, &tx, 30000);
+	pattern_recv(b, 21, &rx, 30000);
+	smcdu_close(a);
+	smcdu_close(b);
+}
+
 void sleep_ms(unsigned int ms)
 {
 	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };

@@ -70,6 +70,9 @@ size_t pattern_check(const uint8_t *buf, size_t len, uint32_t stream, uint64_t p
 void pattern_send(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size_t len);
 void pattern_recv(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size_t len);
 
+/* A new channel between the guests works: connects, sends 30 000 pattern bytes, closes. */
+void guests_expect_works(struct guests *g);
+
 void sleep_ms(unsigned int ms);
 
 #endif

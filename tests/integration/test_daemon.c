@@ -60,14 +60,7 @@ static void configure(int guest, const char *text)
 
 static void expect_works(void)
 {
-	struct smcdu_channel *a, *b;
-	uint64_t tx = 0, rx = 0;
-
-	guests_connect(&g, GUEST_A, "works", &a, &b);
-	pattern_send(a, 21, &tx, 30000);
-	pattern_recv(b, 21, &rx, 30000);
-	smcdu_close(a);
-	smcdu_close(b);
+	guests_expect_works(&g);
 	guests_wait_stat(&g, GUEST_A, "channels", 0);
 	guests_wait_stat(&g, GUEST_B, "channels", 0);
 }

@@ -38,18 +38,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void expect_works(void)
-{
-	struct smcdu_channel *a, *b;
-	uint64_t tx = 0, rx = 0;
-
-	guests_connect(&g, GUEST_A, "works", &a, &b);
-	pattern_send(a, 21, &tx, 30000);
-	pattern_recv(b, 21, &rx, 30000);
-	smcdu_close(a);
-	smcdu_close(b);
-}
-
 static int dial(const char *path, int type)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -153,7 +141,7 @@ static void test_application_messages(void **state)
 	close(dial(g.socket[GUEST_A], SOCK_SEQPACKET));
 	guests_wait_stat(&g, GUEST_A, "clients", 0);
 	guests_wait_fds(g.daemon[GUEST_A], fds);
-	expect_works();
+	guests_expect_works(&g);
 }
 
 static void expect_error(const char *target, int error, const char *text)
@@ -264,7 +252,7 @@ static void test_hostile_control_page(void **state)
 	}
 	guests_wait_stat(&g, GUEST_A, "channels", 0);
 	guests_wait_stat(&g, GUEST_B, "channels", 0);
-	expect_works();
+	guests_expect_works(&g);
 }
 
 static void test_fabric_sockets(void **state)
@@ -299,7 +287,7 @@ static void test_fabric_sockets(void **state)
 				break;
 		expect_dropped(fd);
 	}
-	expect_works();
+	guests_expect_works(&g);
 }
 
 /* ---- a guest that is hostile ---- */
@@ -378,7 +366,7 @@ static void test_hostile_guest(void **state)
 	}
 	bystander_unharmed(&s);
 	x_close(&x);
-	expect_works();
+	guests_expect_works(&g);
 	guests_wait_stat(&g, GUEST_A, "channels", 0);
 }
 

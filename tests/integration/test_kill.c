@@ -154,30 +154,18 @@ static void flow_and_kill(pid_t *victim, ssize_t a_end, ssize_t b_end)
 	smcdu_close(b);
 }
 
-static void expect_connect_works(void)
-{
-	struct smcdu_channel *a, *b;
-	uint64_t tx = 0, rx = 0;
-
-	guests_connect(&g, GUEST_A, "again", &a, &b);
-	pattern_send(a, 13, &tx, 1000);
-	pattern_recv(b, 13, &rx, 1000);
-	smcdu_close(a);
-	smcdu_close(b);
-}
-
 static void test_kill_receiving_daemon(void **state)
 {
 	flow_and_kill(&g.daemon[GUEST_B], -ECONNRESET, -ENODEV);
 	guests_start_daemon(&g, GUEST_B, NULL);
-	expect_connect_works();
+	guests_expect_works(&g);
 }
 
 static void test_kill_sending_daemon(void **state)
 {
 	flow_and_kill(&g.daemon[GUEST_A], -ENODEV, -ECONNRESET);
 	guests_start_daemon(&g, GUEST_A, NULL);
-	expect_connect_works();
+	guests_expect_works(&g);
 }
 
 static void test_kill_fabric(void **state)
@@ -203,7 +191,7 @@ static void test_kill_fabric(void **state)
 		smcdu_listener_free(l);
 	}
 	assert_int_equal(r, 0);
-	expect_connect_works();
+	guests_expect_works(&g);
 }
 
 int main(void)
