@@ -23,6 +23,9 @@
  */
 static struct guests g;
 
+/* Several times around the 256 KiB ring. */
+#define FLOWING (1U << 20)
+
 static int setup(void **state)
 {
 	guests_start(&g, NULL);
@@ -38,7 +41,7 @@ static int teardown(void **state)
 struct reader {
 	struct smcdu_channel *ch;
 	uint32_t stream;
-	uint64_t got;
+	_Atomic uint64_t got;
 	ssize_t end;
 	bool differs;
 };
@@ -81,6 +84,14 @@ static void *send_thread(void *arg)
 	return NULL;
 }
 
+/* Data is in full flow before anything is killed, however slow the machine. */
+static void wait_flowing(const struct reader *r)
+{
+	for (int i = 0; i < HANG_MS && r->got < FLOWING; i++)
+		sleep_ms(1);
+	assert_true(r->got >= FLOWING);
+}
+
 static void join_or_hang(pthread_t t, const char *who)
 {
 	struct timespec ts;
@@ -117,11 +128,11 @@ static void test_kill_application(void **state)
 		}
 		assert_int_equal(smcdu_accept(l, 0, &r.ch), 0);
 		pthread_create(&t, NULL, read_to_end, &r);
-		sleep_ms(30 + 20 * (unsigned int)i);
+		wait_flowing(&r);
+		sleep_ms(3 * (unsigned int)i);
 		guests_kill(&app, SIGKILL);
 		join_or_hang(t, "the reader");
 		assert_false(r.differs);
-		assert_true(r.got > 0);
 		assert_int_equal(r.end, -ECONNRESET);
 		smcdu_close(r.ch);
 		smcdu_listener_free(l);
@@ -142,12 +153,11 @@ static void flow_and_kill(pid_t *victim, ssize_t a_end, ssize_t b_end)
 	rx = (struct reader){ .ch = b, .stream = 12 };
 	pthread_create(&tt, NULL, send_thread, &tx);
 	pthread_create(&tr, NULL, read_to_end, &rx);
-	sleep_ms(100);
+	wait_flowing(&rx);
 	guests_kill(victim, SIGKILL);
 	join_or_hang(tr, "the receiver");
 	join_or_hang(tt, "the sender");
 	assert_false(rx.differs);
-	assert_true(rx.got > 0);
 	assert_int_equal(tx.end, a_end);
 	assert_int_equal(rx.end, b_end);
 	smcdu_close(a);
