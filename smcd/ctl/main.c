@@ -7,7 +7,6 @@
  * sense.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,12 +15,16 @@
 
 #define NAME "smcd-userctl"
 
-enum exit_status { OK = 0, FAILED = 1, USAGE = 2, GO_ON = -1 };
+#define GO_ON	    (-1)
+#define MAX_WORDS   8
+#define MAX_LONGS   (4 + CTL_MAX_OPTIONS + 1)
+
+enum { OPT_SOCKET = 's', OPT_FORMAT = 'f', OPT_HELP = 'h', OPT_VERSION = 'v' };
 
 struct options {
-	const char *socket;
-	bool json;
-	const struct report *report;
+	struct ctl ctl;
+	const struct report *report; /* NULL until its word was found */
+	char *words[MAX_WORDS];	     /* behind it */
 };
 
 static void usage(FILE *out)
@@ -32,8 +35,16 @@ static void usage(FILE *out)
 	      "Shows what smcd-userd knows.\n"
 	      "\n"
 	      "Objects (any unique stem will do):\n", out);
-	for (r = reports; r->name; r++)
-		fprintf(out, "  %-22s %s\n", r->name, r->help);
+	for (r = reports; r->name; r++) {
+		if (!r->run)
+			fprintf(out, "  %-22s %s\n", r->name, r->help);
+	}
+	fputs("\n"
+	      "Tools:\n", out);
+	for (r = reports; r->name; r++) {
+		if (r->run)
+			fprintf(out, "  %s %s\n  %22s %s\n", r->name, r->args, "", r->help);
+	}
 	fputs("\n"
 	      "Commands:\n"
 	      "  show                   print it (the default)\n"
@@ -65,72 +76,114 @@ static int bad_object(const char *word, unsigned int candidates)
 	return USAGE;
 }
 
-/* OBJECT [COMMAND] */
-static int parse_words(int argc, char **argv, struct options *o)
+/* The command of a report. */
+static int parse_command(const struct options *o)
 {
-	unsigned int candidates = 0;
+	char *const *word = o->words;
 
-	if (argc == 0) {
-		usage(stderr);
+	if (o->ctl.argc > 1) {
+		fprintf(stderr, NAME ": '%s' is one word too many\n", word[1]);
 		return USAGE;
 	}
-	if (is_stem(argv[0], "help")) {
-		usage(stdout);
-		return OK;
-	}
-	o->report = report_find(argv[0], &candidates);
-	if (!o->report)
-		return bad_object(argv[0], candidates);
-	if (argc > 2) {
-		fprintf(stderr, NAME ": '%s' is one word too many\n", argv[2]);
-		return USAGE;
-	}
-	if (argc == 1 || is_stem(argv[1], "show"))
+	if (o->ctl.argc == 0 || is_stem(word[0], "show"))
 		return GO_ON;
-	if (is_stem(argv[1], "help")) {
+	if (is_stem(word[0], "help")) {
 		printf("%s: %s\n", o->report->name, o->report->help);
 		return OK;
 	}
-	fprintf(stderr, NAME ": '%s' is no command; there are show and help\n", argv[1]);
+	fprintf(stderr, NAME ": '%s' is no command; there are show and help\n", word[0]);
 	return USAGE;
 }
 
-static int parse(int argc, char **argv, struct options *o)
+/* The first word is the object, the others are its own. */
+static int parse_word(struct options *o, char *word)
 {
-	static const struct option longs[] = {
-		{ "socket", required_argument, NULL, 's' },
-		{ "format", required_argument, NULL, 'f' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },
-		{ NULL, 0, NULL, 0 },
-	};
-	int c;
+	unsigned int candidates = 0;
 
-	while ((c = getopt_long(argc, argv, "hv", longs, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o->socket = optarg;
-			break;
-		case 'f':
-			o->json = strcmp(optarg, "json") == 0;
-			if (!o->json && strcmp(optarg, "text") != 0) {
-				fprintf(stderr, NAME ": --format is text or json, not '%s'\n",
-					optarg);
-				return USAGE;
-			}
-			break;
-		case 'h':
-			usage(stdout);
-			return OK;
-		case 'v':
-			printf(NAME " %s\n", smcdu_version());
-			return OK;
-		default:
-			fprintf(stderr, "Try '" NAME " --help'.\n");
+	if (o->report) {
+		if (o->ctl.argc == MAX_WORDS) {
+			fprintf(stderr, NAME ": '%s' is one word too many\n", word);
 			return USAGE;
 		}
+		o->words[o->ctl.argc++] = word;
+		return GO_ON;
 	}
-	return parse_words(argc - optind, argv + optind, o);
+	if (is_stem(word, "help")) {
+		usage(stdout);
+		return OK;
+	}
+	o->report = report_find(word, &candidates);
+	return o->report ? GO_ON : bad_object(word, candidates);
+}
+
+static int parse_option(struct options *o, int c)
+{
+	switch (c) {
+	case OPT_SOCKET:
+		o->ctl.socket = optarg;
+		return GO_ON;
+	case OPT_FORMAT:
+		o->ctl.json = strcmp(optarg, "json") == 0;
+		if (o->ctl.json || strcmp(optarg, "text") == 0)
+			return GO_ON;
+		fprintf(stderr, NAME ": --format is text or json, not '%s'\n", optarg);
+		return USAGE;
+	case OPT_HELP:
+		usage(stdout);
+		return OK;
+	case OPT_VERSION:
+		printf(NAME " %s\n", smcdu_version());
+		return OK;
+	default:
+		if (c < CTL_MAX_OPTIONS) {
+			o->ctl.opt[c] = optarg ? optarg : "";
+			return GO_ON;
+		}
+		fprintf(stderr, "Try '" NAME " --help'.\n");
+		return USAGE;
+	}
+}
+
+/* Adds the options of a command to the tool's own. */
+static void add_options(struct option longs[MAX_LONGS], const struct report *r)
+{
+	size_t n = 4;
+
+	for (const struct option *p = r->options; p && p->name && n < MAX_LONGS - 1; p++)
+		longs[n++] = *p;
+}
+
+/* Options may stand anywhere; those of a command behind its name. */
+static int parse(int argc, char **argv, struct options *o)
+{
+	struct option longs[MAX_LONGS] = {
+		{ "socket", required_argument, NULL, OPT_SOCKET },
+		{ "format", required_argument, NULL, OPT_FORMAT },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ "version", no_argument, NULL, OPT_VERSION },
+	};
+	int c, status = GO_ON;
+
+	while (status == GO_ON && optind < argc) {
+		c = getopt_long(argc, argv, "+hv", longs, NULL);
+		if (c != -1) {
+			status = parse_option(o, c);
+		} else if (optind < argc) {
+			bool first = !o->report;
+
+			status = parse_word(o, argv[optind++]);
+			if (first && o->report)
+				add_options(longs, o->report);
+		}
+	}
+	if (status != GO_ON)
+		return status;
+	if (!o->report) {
+		usage(stderr);
+		return USAGE;
+	}
+	o->ctl.argv = o->words;
+	return o->report->run ? GO_ON : parse_command(o);
 }
 
 /* The daemon's answer; to be freed. NULL after one line on stderr. */
@@ -142,7 +195,7 @@ static char *ask(const struct options *o)
 	int r;
 
 	smcdu_default_settings(&settings);
-	settings.socket_path = o->socket;
+	settings.socket_path = o->ctl.socket;
 	r = smcdu_open(&settings, &ctx);
 	if (r == 0)
 		r = smcdu_query(ctx, o->report->name, &json);
@@ -166,7 +219,7 @@ static int print(const struct options *o, const char *text)
 		json_object_put(root);
 		return FAILED;
 	}
-	if (o->json)
+	if (o->ctl.json)
 		puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
 			JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
 	else
@@ -187,6 +240,8 @@ int main(int argc, char **argv)
 
 	if (status != GO_ON)
 		return status;
+	if (o.report->run)
+		return o.report->run(&o.ctl);
 	text = ask(&o);
 	if (!text)
 		return FAILED;

@@ -142,11 +142,11 @@ static void print_stats(FILE *out, struct json_object *root)
 }
 
 const struct report reports[] = {
-	{ "device", "the daemon's ISM functions and their instruction counters", print_device },
-	{ "dmb", "the registered direct memory buffers", print_dmb },
-	{ "channel", "the channels, their states and byte counts", print_channel },
-	{ "peer", "the peer daemons and the links to them", print_peer },
-	{ "stats", "the daemon's totals, and what each user has", print_stats },
+	{ "device", "the daemon's ISM functions and their instruction counters", .print = print_device },
+	{ "dmb", "the registered direct memory buffers", .print = print_dmb },
+	{ "channel", "the channels, their states and byte counts", .print = print_channel },
+	{ "peer", "the peer daemons and the links to them", .print = print_peer },
+	{ "stats", "the daemon's totals, and what each user has", .print = print_stats },
 	{ NULL },
 };
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * report.h - the daemon's reports as text
+ * report.h - what smcd-userctl can be asked for, and the daemon's reports as text
+ *
+ * An object is either a report of the daemon or a command of the tool's own with words and options
+ * after it; both stand in one table, so that stems, help and errors are the same for all.
  *
  * A report is a JSON object; which members it has may change with the daemon's version, so the
  * printers take what is there and print "-" for what is not. Names in it were chosen by peers: only
@@ -9,15 +12,33 @@
 #ifndef SMCDU_CTL_REPORT_H
 #define SMCDU_CTL_REPORT_H
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <json-c/json.h>
 
+enum exit_status { OK = 0, FAILED = 1, USAGE = 2 };
+
+#define CTL_MAX_OPTIONS 8
+
+/* The command line, as a command gets it. */
+struct ctl {
+	const char *socket; /* NULL: the default */
+	bool json;
+	int argc; /* words after the command's name */
+	char **argv;
+	const char *opt[CTL_MAX_OPTIONS]; /* its own options by val: argument, "" without; else NULL */
+};
+
 struct report {
 	const char *name; /* as the daemon calls it, and the operator */
 	const char *help; /* one line */
 	void (*print)(FILE *out, struct json_object *root);
+	/* A command instead. */
+	const char *args; /* "FILE [--count N]" */
+	const struct option *options; /* val: 0..CTL_MAX_OPTIONS - 1, flag: NULL; or NULL */
+	enum exit_status (*run)(const struct ctl *c);
 };
 
 /* All of them, ended by one without a name. */
