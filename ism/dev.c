@@ -135,6 +135,7 @@ int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **r
 	dev->next_idx = ISM_DMB_IDX_MIN;
 	dev->shared.fd = -1;
 	dev->irq_fd = -1;
+	dev->side_fd = -1;
 	r = check_function(dev);
 	if (r == 0)
 		r = init_function(dev);
@@ -145,6 +146,7 @@ int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **r
 		return r;
 	}
 	ism_dev_enable_irq(dev);
+	ism_attach_open(dev);
 	*ret = dev;
 	return 0;
 }
@@ -165,6 +167,7 @@ struct ism_dev *ism_close(struct ism_dev *dev)
 	ism_dmb_drop_all(dev);
 	ism_memory_drop(&dev->shared);
 	fd_closep(&dev->irq_fd);
+	fd_closep(&dev->side_fd);
 	free(dev);
 	return NULL;
 }

@@ -62,6 +62,7 @@ struct ism_dev {
 	bool held_lost;
 
 	int irq_fd;
+	int side_fd; /* to the fabric, see attach.h; -1: none */
 };
 
 /* A zeroed sealed memfd of @size bytes, mapped here and for the device. 0 or -errno. */
@@ -95,6 +96,9 @@ unsigned int ism_dev_take_events(struct ism_dev *dev, struct ism_event out[ISM_I
 
 /* Enables the interrupt, if the function has one. */
 void ism_dev_enable_irq(struct ism_dev *dev);
+
+/* Opens the side channel where the fabric has one. */
+void ism_attach_open(struct ism_dev *dev);
 
 /*
  * Fills the profile's answers, before interrupts are enabled (it enables them if the function needs

@@ -134,6 +134,21 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
  */
 int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb);
 
+/*
+ * Attaching, on a software fabric (attach.h): the DMB's writer gets its memory, and @more
+ * descriptors (borrowed; at most 3) with it. ism_can_attach() says whether the fabric does that.
+ * 0 · -EOPNOTSUPP · -ENOENT · -EALREADY · -ENOSPC.
+ */
+bool ism_can_attach(const struct ism_dev *dev);
+int ism_offer_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, const int *more,
+	unsigned int nmore);
+/*
+ * Takes what the owner of the DMB @token offered to us: exactly @nfds descriptors, the caller's from
+ * then on. fds[0] is the memory, sealed and of at least @size bytes. 0 · -ENOENT nothing offered, or
+ * not to us · -EPROTO something else was offered · -EOPNOTSUPP.
+ */
+int ism_take_dmb(struct ism_dev *dev, uint64_t token, uint32_t size, int *fds, unsigned int nfds);
+
 /* One move; split at 4 KiB lines of @offset by the driver. */
 struct ism_move {
 	uint64_t token;

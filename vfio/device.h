@@ -93,6 +93,11 @@ struct vfio_device_ops {
 	/* After liveness_fd fired: 0 if the device still lives, -ENODEV otherwise. */
 	int (*check)(struct vfio_device *dev);
 	void (*close)(struct vfio_device *dev);
+	/*
+	 * Gives a socket (borrowed) to whoever serves the device, for what no instruction can do.
+	 * NULL or -EOPNOTSUPP: nobody is there to take it, as with hardware.
+	 */
+	int (*side_channel)(struct vfio_device *dev, int fd);
 };
 
 struct vfio_device {

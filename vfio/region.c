@@ -297,6 +297,17 @@ static int enable_function(struct region_zpci *r)
 	return config_access(r, PCI_CONFIG_COMMAND, cmd, sizeof(cmd), true);
 }
 
+static int region_side_channel(struct zpci *z, int fd)
+{
+	struct region_zpci *r = region_of(z);
+
+	if (r->dead)
+		return -ENODEV;
+	if (!r->dev->ops->side_channel)
+		return -EOPNOTSUPP;
+	return note(r, r->dev->ops->side_channel(r->dev, fd));
+}
+
 static int region_reset(struct zpci *z)
 {
 	struct region_zpci *r = region_of(z);
@@ -343,6 +354,7 @@ static const struct zpci_ops region_ops = {
 	.dma_unmap = region_dma_unmap,
 	.set_msi = region_set_msi,
 	.reset = region_reset,
+	.side_channel = region_side_channel,
 	.liveness_fd = region_liveness_fd,
 	.check = region_check,
 	.close = region_close,

@@ -151,3 +151,12 @@ int zpci_check(struct zpci *z)
 
 	return r < 0 ? r : z->ops->check(z);
 }
+
+int zpci_side_channel(struct zpci *z, int fd)
+{
+	int r = check_owner(z);
+
+	if (r < 0)
+		return r;
+	return z->ops->side_channel ? z->ops->side_channel(z, fd) : -EOPNOTSUPP;
+}

@@ -101,6 +101,9 @@ int zpci_reset(struct zpci *z);
 int zpci_liveness_fd(struct zpci *z);
 int zpci_check(struct zpci *z);
 
+/* Gives a socket (borrowed) to whoever serves the function. -EOPNOTSUPP: hardware does. */
+int zpci_side_channel(struct zpci *z, int fd);
+
 /* --- for transports --------------------------------------------------------------------------- */
 struct zpci_ops {
 	int (*load)(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
@@ -110,6 +113,7 @@ struct zpci_ops {
 	int (*dma_unmap)(struct zpci *z, uint64_t iova, size_t len);
 	int (*set_msi)(struct zpci *z, int eventfd);
 	int (*reset)(struct zpci *z);
+	int (*side_channel)(struct zpci *z, int fd); /* NULL: none */
 	int (*liveness_fd)(struct zpci *z);
 	int (*check)(struct zpci *z);
 	void (*close)(struct zpci *z); /* frees the transport's own state, not @z itself */

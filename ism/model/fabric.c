@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ism/model/fabric.h"
+#include "ism/model/attach.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -134,6 +135,7 @@ void fabric_del_dmb(struct fabric *f, struct dmb *d)
 		DL_DELETE2(d->writer->writes, d, wprev, wnext);
 		d->writer->num_writes--;
 	}
+	attach_withdraw(d);
 	free(d->page);
 	free(d);
 }

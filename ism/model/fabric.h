@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ism/attach.h"
 #include "ism/model/knobs.h"
 #include "vfio/base/hash.h"
 
@@ -49,6 +50,10 @@ struct dmb {
 	 * and a move never leaves its page.
 	 */
 	uint8_t **page;
+	/* What the owner offered to the writer (ism/attach.h), until that takes it. */
+	int offer[ATTACH_MAX_FDS];
+	unsigned int nr_offer; /* descriptors; 0: nothing */
+	bool offered;	       /* once is enough */
 	UT_hash_handle hh;	 /* fabric->dmbs */
 	struct dmb *prev, *next; /* owner->owned */
 	struct dmb *wprev, *wnext; /* writer->writes */

@@ -181,6 +181,13 @@ static void op_dma_unmapped(void *ctx, uint64_t iova, uint64_t size)
 	function_dma_unmapped(p->fn, iova, size);
 }
 
+static int op_side_channel(void *ctx, int fd)
+{
+	struct port *p = ctx;
+
+	return side_open(&p->side, p->loop, p->fn, fd);
+}
+
 static void describe_regions(struct port *p)
 {
 	const struct fabric *f = p->fn->fabric;
@@ -242,6 +249,7 @@ static void describe(struct port *p)
 		.irq_changed = op_irq_changed,
 		.reset = op_reset,
 		.dma_unmapped = op_dma_unmapped,
+		.side_channel = fabric_knob(p->fn->fabric, KNOB_attach) ? op_side_channel : NULL,
 	};
 }
 
@@ -253,6 +261,7 @@ static void disconnect(struct port *p, const char *why)
 		(unsigned int)p->uid, why);
 	/* First the function lets go of the client's memory, then the memory goes. */
 	function_detach(p->fn);
+	side_close(&p->side);
 	loop_set(p->loop, &p->sock, 0);
 	p->conn = vu_conn_free(p->conn);
 	p->sock.fd = -1;
@@ -375,6 +384,7 @@ int port_open(struct port *p, struct loop *loop, struct function *fn, struct fab
 	p->allow_unsealed = allow_unsealed;
 	p->resume_at = FABRIC_NEVER;
 	p->accept_at = FABRIC_NEVER;
+	side_init(&p->side);
 	p->sock = (struct source){ .fd = -1, .ready = sock_ready };
 	socket_name(p, name, sizeof(name));
 	r = fabricd_dir_listen(dir, name);

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include "ism/model/fabricd_dir.h"
+#include "ism/model/fabricd_side.h"
 #include "ism/model/function.h"
 #include "ism/model/loop.h"
 #include "vfio/region_exec.h"
@@ -39,6 +40,7 @@ struct port {
 	struct source listen;
 	struct source sock; /* the client's connection */
 	struct vu_conn *conn;
+	struct side side;
 	bool allow_unsealed;
 	bool closing;		/* unplugged: close as soon as nobody is in the middle of it */
 	uint64_t resume_at;	/* the connection is paused until then (ns), or FABRIC_NEVER */

@@ -86,6 +86,7 @@ struct function {
 	struct dmb *writes; /* DL list over wprev/wnext: DMBs of whoever, for this GID */
 	uint32_t num_owned;
 	uint32_t num_writes;
+	uint32_t num_offers; /* of own DMBs, not yet taken */
 	struct dmb *by_idx[ISM_NR_DMBS];
 
 	/* Command area. */

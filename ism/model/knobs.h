@@ -85,6 +85,8 @@
 	K(vlan_1fff, 1, 0, 1, "1: ADD_VLAN_ID accepts 0x1fff (an \"ISM v2\" function)") \
 	K(vlan_required, 0, 0, 1, "1: DMBs need a VLAN") \
 	K(vlan_set, 0, 0, 1, "1: SET_VLAN and RESET_VLAN succeed without effect; 0: unknown") \
+	/* Not an unknown: what only a software fabric can do. */ \
+	K(attach, 1, 0, 1, "1: DMBs are handed to their writers; 0: as hardware, PCISTB only") \
 	/* Life. */ \
 	K(info_version, 1, 0, 0xffffffff, "QUERY_INFO.version") \
 	K(gid_change, 0, 0, 1, "1: a reset changes the GID") \

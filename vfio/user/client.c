@@ -404,6 +404,14 @@ static int client_reset(struct vfio_device *dev)
 	return command(client_of(dev), VU_DEVICE_RESET, NULL, 0, -1, &a);
 }
 
+static int client_side_channel(struct vfio_device *dev, int fd)
+{
+	struct vu_client *c = client_of(dev);
+	struct answer a = { 0 };
+
+	return c->peer.side ? command(c, VU_SIDE_CHANNEL, NULL, 0, fd, &a) : -EOPNOTSUPP;
+}
+
 static int client_liveness_fd(struct vfio_device *dev)
 {
 	return client_of(dev)->hangup_fd;
@@ -436,6 +444,7 @@ static const struct vfio_device_ops client_ops = {
 	.dma_unmap = client_dma_unmap,
 	.set_msi = client_set_msi,
 	.reset = client_reset,
+	.side_channel = client_side_channel,
 	.liveness_fd = client_liveness_fd,
 	.check = client_check,
 	.close = client_close,

@@ -4,6 +4,7 @@
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "vfio/base/fd.h"
@@ -336,6 +337,24 @@ static int cmd_reset(struct vu_conn *c, struct vu_msg *m)
 	return c->ops->reset ? c->ops->reset(c->ctx) : -ENOTSUP;
 }
 
+/* Anything but a message socket could make this process wait. */
+static bool is_seqpacket(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
+}
+
+static int cmd_side_channel(struct vu_conn *c, struct vu_msg *m)
+{
+	if (!c->limits.side || !c->ops->side_channel)
+		return -ENOTSUP;
+	if (m->n_fds != 1 || !is_seqpacket(m->fds[0]))
+		return -EINVAL;
+	return c->ops->side_channel(c->ctx, fd_steal(&m->fds[0]));
+}
+
 /* What a client may send; everything else is -ENOTSUP. */
 #define INFO_MAX 4096u
 
@@ -360,6 +379,7 @@ static const struct command {
 		sizeof(struct vu_region_access), 0 },
 	[VU_REGION_WRITE] = { cmd_region_write, sizeof(struct vu_region_access), VU_MAX_MSG, 0 },
 	[VU_DEVICE_RESET] = { cmd_reset, 0, 0, 0 },
+	[VU_SIDE_CHANNEL] = { cmd_side_channel, 0, 0, 1 },
 };
 
 int vu_execute(struct vu_conn *c, struct vu_msg *m)

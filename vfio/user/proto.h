@@ -6,12 +6,14 @@
  * follow the vfio-user specification (QEMU docs/interop/vfio-user); device data inside region
  * messages is raw bytes.
  *
- * Two private extensions, used only when both sides name them in the version negotiation under
+ * Three private extensions, used only when both sides name them in the version negotiation under
  * capabilities.smcd_user:
  *   "iova_is_va": the client's DMA maps use its virtual addresses, so that gaddr in a request of
  *		   the zPCI I/O region is an address in the server's DMA table.
  *   "chain":	   VU_F_CHAIN in a command says: if the command before it on this connection failed
  *		   or was cancelled, cancel this one too (error reply ECANCELED, nothing executed).
+ *   "side":	   VU_SIDE_CHANNEL hands over a connected SOCK_SEQPACKET socket, on which the
+ *		   device's driver and model talk about what no instruction can do.
  */
 #ifndef SMCDU_VFIO_USER_PROTO_H
 #define SMCDU_VFIO_USER_PROTO_H
@@ -36,6 +38,7 @@ enum vu_command {
 	VU_DEVICE_FEATURE = 16,
 	VU_MIG_DATA_READ = 17,
 	VU_MIG_DATA_WRITE = 18,
+	VU_SIDE_CHANNEL = 64, /* private: see above */
 };
 
 #define VU_F_TYPE_MASK	 0xfu

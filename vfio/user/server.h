@@ -49,6 +49,8 @@ struct vu_device_ops {
 	/* Eventfd for @index vector 0 changed; -1: none. The connection keeps ownership of @fd. */
 	void (*irq_changed)(void *ctx, uint32_t index, int fd);
 	int (*reset)(void *ctx);
+	/* The driver's side channel, owned by the device from now on. NULL: it has none. */
+	int (*side_channel)(void *ctx, int fd);
 	/* A range was unmapped: no pointer into it may be used after this returns. */
 	void (*dma_unmapped)(void *ctx, uint64_t iova, uint64_t size);
 };

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver's end of the side channel, see attach.h. A channel that failed once is closed: the
+ * function goes on without.
+ */
+#include "ism/attach.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "ism/dev.h"
+#include "vfio/base/fd.h"
+#include "vfio/base/log.h"
+
+#define REPLY_TIMEOUT_MS 1000
+
+void ism_attach_open(struct ism_dev *dev)
+{
+	int sv[2];
+	int r;
+
+	dev->side_fd = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return;
+	r = zpci_side_channel(dev->port.z, sv[1]);
+	fd_closep(&sv[1]);
+	if (r == 0)
+		dev->side_fd = sv[0];
+	else
+		fd_closep(&sv[0]);
+}
+
+bool ism_can_attach(const struct ism_dev *dev)
+{
+	return dev->side_fd >= 0;
+}
+
+/* Waits for the reply to @op. Its error, or what ended the channel. */
+static int take_reply(struct ism_dev *dev, const struct attach_msg *req, int fds[ATTACH_MAX_FDS],
+	unsigned int *nfds)
+{
+	struct pollfd p = { .fd = dev->side_fd, .events = POLLIN };
+	struct attach_msg ans;
+	ssize_t n;
+
+	*nfds = 0;
+	if (poll(&p, 1, REPLY_TIMEOUT_MS) != 1)
+		return -ETIMEDOUT;
+	n = fd_recv(dev->side_fd, &ans, sizeof(ans), fds, ATTACH_MAX_FDS, nfds, MSG_DONTWAIT);
+	if (n != (ssize_t)sizeof(ans) || ans.magic != ATTACH_MAGIC || ans.op != req->op ||
+	    ans.token != req->token || ans.error > 0 || ans.error < -4095)
+		return -EPROTO;
+	return ans.error;
+}
+
+/*
+ * One request and its reply. *nfds descriptors came with it. Negative: none are left.
+ */
+static int call(struct ism_dev *dev, enum attach_op op, uint64_t token, const int *give,
+	unsigned int ngive, int fds[ATTACH_MAX_FDS], unsigned int *nfds)
+{
+	const struct attach_msg req = { .magic = ATTACH_MAGIC, .op = op, .token = token };
+	int r;
+
+	if (dev->side_fd < 0)
+		return -EOPNOTSUPP;
+	if (fd_send(dev->side_fd, &req, sizeof(req), give, ngive, MSG_DONTWAIT) != sizeof(req))
+		r = -EPROTO;
+	else
+		r = take_reply(dev, &req, fds, nfds);
+	if (r < 0)
+		while (*nfds)
+			fd_closep(&fds[--*nfds]);
+	if (r == -EPROTO || r == -ETIMEDOUT) {
+		log_warn("the fabric's side channel failed (%s): channels are mediated from now on",
+			strerror(-r));
+		fd_closep(&dev->side_fd);
+		return -EOPNOTSUPP;
+	}
+	return r;
+}
+
+int ism_offer_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, const int *more,
+	unsigned int nmore)
+{
+	int give[ATTACH_MAX_FDS] = { dmb->fd };
+	int fds[ATTACH_MAX_FDS];
+	unsigned int nfds = 0;
+	int r;
+
+	if (nmore >= ATTACH_MAX_FDS)
+		return -EINVAL;
+	memcpy(&give[1], more, nmore * sizeof(*more));
+	r = call(dev, ATTACH_OFFER, dmb->token, give, nmore + 1, fds, &nfds);
+	while (nfds)
+		fd_closep(&fds[--nfds]);
+	return r;
+}
+
+int ism_take_dmb(struct ism_dev *dev, uint64_t token, uint32_t size, int *fds, unsigned int nfds)
+{
+	int got[ATTACH_MAX_FDS];
+	unsigned int n = 0;
+	int r = call(dev, ATTACH_TAKE, token, NULL, 0, got, &n);
+
+	if (r < 0)
+		return r;
+	if (n != nfds || fd_check_sealed(got[0], size) < 0) {
+		while (n)
+			fd_closep(&got[--n]);
+		return -EPROTO;
+	}
+	memcpy(fds, got, n * sizeof(*fds));
+	return 0;
+}
