@@ -106,6 +106,21 @@ static void print_list(FILE *out, const char *title, const struct column *column
 	table_print(out, columns, rows);
 }
 
+static void print_eids(FILE *out, struct json_object *daemon)
+{
+	struct json_object *ueids = member(daemon, "ueids"), *one = json_object_new_object();
+	bool any = json_object_is_type(ueids, json_type_array);
+	size_t i, n = any ? json_object_array_length(ueids) : 0;
+
+	for (i = 0; i < n; i++) {
+		json_object_object_add(one, "ueid",
+			json_object_get(json_object_array_get_idx(ueids, i)));
+		print_line(out, "UEID", one, "ueid");
+	}
+	json_object_put(one);
+	print_line(out, "SEID", daemon, "seid");
+}
+
 static void print_stats(FILE *out, struct json_object *root)
 {
 	static const struct {
@@ -134,6 +149,7 @@ static void print_stats(FILE *out, struct json_object *root)
 	print_line(out, "Process", daemon, "pid");
 	print_line(out, "Version", daemon, "version");
 	print_line(out, "Event loop", daemon, "loop");
+	print_eids(out, daemon);
 	print_line(out, "Up for (s)", daemon, "uptime_s");
 	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		print_line(out, lines[i].title, root, lines[i].key);

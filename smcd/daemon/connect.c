@@ -64,9 +64,9 @@ static void refuse_declined(struct channel *ch)
 	case CLC_DECL_NOSMCDDEV:
 	case CLC_DECL_NOUEID:
 		refuse_app(ch, EPROTO, diag,
-			"no enterprise id in common with %s: configure the same "
-			"ueid on both sides (ours is %s)",
-			ch->peer, ch->d->cfg->ueid);
+			"no enterprise id in common with %s: configure the same ueid on both "
+			"sides (smcd-userctl stats names ours)",
+			ch->peer);
 		break;
 	default:
 		refuse_app(ch, EPROTO, diag, "%s declined '%s': %s", ch->peer, ch->service,
@@ -357,22 +357,31 @@ static uint64_t gid_of(struct daemon *d, const char *peer)
 	return 0;
 }
 
-/* The function that reaches @gid. 0, -ENODEV (none is up), -EHOSTUNREACH, -EINVAL (it is ours). */
-static int pick_function(struct daemon *d, uint64_t gid, struct function **ret)
+/*
+ * The function among those that suit the peer as well as @suits says (config_suits()) that reaches
+ * @gid. 0, -ENODEV (none is up), -EHOSTUNREACH, -EINVAL (it is ours).
+ */
+static int pick_among(struct daemon *d, uint64_t gid, unsigned int suits, struct function **ret)
 {
+	const struct config_peer *p = config_peer_by_gid(d->cfg, gid);
 	struct function *fn;
 	struct link *l;
 	int err = -ENODEV;
+	bool linked;
 
 	for (fn = d->functions; fn; fn = fn->next) {
 		if (!function_up(fn))
+			continue;
+		HASH_FIND(hh, fn->links, &gid, sizeof(gid), l);
+		linked = l && l->state == LINK_UP;
+		/* One that is not configured is for the function through which it came. */
+		if ((!p && linked ? 1 : config_suits(fn->cfg, p)) != suits)
 			continue;
 		if (fn->gid == gid) {
 			err = -EINVAL;
 			continue;
 		}
-		HASH_FIND(hh, fn->links, &gid, sizeof(gid), l);
-		if ((l && l->state == LINK_UP) || function_note(fn,
+		if (linked || function_note(fn,
 				ism_query_remote_gid(fn->dev, gid, false, 0)) == 0) {
 			*ret = fn;
 			return 0;
@@ -381,6 +390,24 @@ static int pick_function(struct daemon *d, uint64_t gid, struct function **ret)
 			err = -EHOSTUNREACH;
 	}
 	return err;
+}
+
+/*
+ * The function that reaches @gid. As in the kernel, one that has the peer's PNETID comes first, then
+ * those without any; one with another is for other networks. Errors as above; -ENETUNREACH when
+ * PNETIDs leave none.
+ */
+static int pick_function(struct daemon *d, uint64_t gid, struct function **ret)
+{
+	int same = pick_among(d, gid, 2, ret), none = -ENODEV;
+
+	if (same != 0)
+		none = pick_among(d, gid, 1, ret);
+	if (same == 0 || none == 0)
+		return 0;
+	if (same != -ENODEV || none != -ENODEV)
+		return none != -ENODEV ? none : same;
+	return pick_among(d, gid, 0, ret) == -ENODEV ? -ENODEV : -ENETUNREACH;
 }
 
 struct attempt { /* a CONNECT, resolved */
@@ -420,6 +447,11 @@ static int resolve(struct daemon *d, const struct ipc_connect *msg, struct attem
 	else if (ret == -EINVAL)
 		snprintf(text, size,
 			"peer '%s' is this guest itself: a function cannot send to itself",
+			msg->peer);
+	else if (ret == -ENETUNREACH)
+		snprintf(text, size,
+			"no ISM function is for the network of peer '%s': give it the pnetid of one, "
+			"in [peer NAME]",
 			msg->peer);
 	else if (ret < 0)
 		snprintf(text, size,

@@ -186,19 +186,23 @@ static void close_device(struct function *fn)
 
 static void identify(struct function *fn)
 {
+	const struct config *cfg = fn->d->cfg;
+
 	fn->gid = ism_gid(fn->dev);
 	fn->chid = ism_chid(fn->dev);
 	fn->order = cdc_order_of_chid(fn->chid);
 	fn->local = (struct hs_local){
 		.gid = { .gid = fn->gid, .chid = fn->chid },
-		.ueid = (const uint8_t (*)[CLC_EID_LEN])fn->ueid,
-		.nr_ueid = 1,
+		.ueid = cfg->ueids.eid,
+		.nr_ueid = cfg->ueids.nr,
+		.seid_valid = cfg->seid.valid,
 		/*
 		 * The link group's id must be stable per peer and may be the same for all of them.
 		 */
 		.lgr_id = { 0, 1, 0, 0 },
 	};
-	memcpy(fn->local.host, fn->d->cfg->name, CLC_HOST_LEN);
+	memcpy(fn->local.seid, cfg->seid.eid, CLC_EID_LEN);
+	memcpy(fn->local.host, cfg->name, CLC_HOST_LEN);
 }
 
 static int bring_up(struct function *fn, uint64_t patience_ns)
@@ -267,7 +271,6 @@ struct function *function_new(struct daemon *d, const struct config_function *cf
 	fn->retry.fn = on_retry;
 	fn->pulse.fn = on_pulse;
 	fn->backoff_ns = BACKOFF_MIN_NS;
-	clc_eid(fn->ueid[0], d->cfg->ueid);
 	LL_APPEND(d->functions, fn);
 	if (bring_up(fn, START_NS) < 0) {
 		log_warn("%s: no ISM function at %s yet; it is tried again every few seconds",

@@ -44,7 +44,6 @@ struct function {
 	uint16_t chid;
 	enum cdc_order order;
 	struct hs_local local;
-	uint8_t ueid[1][CLC_EID_LEN];
 
 	uint8_t *slots; /* CDC_SIZE bytes each, readable by the device */
 	int slots_fd;

@@ -98,6 +98,8 @@ static void describe_device(struct json_object *o, struct function *fn)
 	put_str(o, "state", function_up(fn) ? "up" : "down");
 	put_hex(o, "gid", fn->gid, 16);
 	put_hex(o, "chid", fn->chid, 4);
+	put_str(o, "pnetid", fn->cfg->pnetid.id);
+	put_int(o, "vlan", fn->cfg->vlan.id);
 	put_counters(o, &c);
 	if (!fn->dev)
 		return;
@@ -251,6 +253,27 @@ static void report_peers(struct daemon *d, struct json_object *root)
 
 /* ---- totals ---------------------------------------------------------------------------------- */
 
+/* Without the padding. */
+static struct json_object *eid_text(const uint8_t eid[CLC_EID_LEN])
+{
+	int len = CLC_EID_LEN;
+
+	while (len > 0 && eid[len - 1] == ' ')
+		len--;
+	return json_object_new_string_len((const char *)eid, len);
+}
+
+static void put_eids(const struct config *cfg, struct json_object *o)
+{
+	struct json_object *a = list(o, "ueids");
+	unsigned int i;
+
+	for (i = 0; i < cfg->ueids.nr; i++)
+		json_object_array_add(a, eid_text(cfg->ueids.eid[i]));
+	if (cfg->seid.valid)
+		json_object_object_add(o, "seid", eid_text(cfg->seid.eid));
+}
+
 static void put_daemon(struct daemon *d, struct json_object *root)
 {
 	struct json_object *o = json_object_new_object();
@@ -259,6 +282,7 @@ static void put_daemon(struct daemon *d, struct json_object *root)
 	put_int(o, "pid", (uint64_t)getpid());
 	put_str(o, "version", SMCDU_VERSION);
 	put_str(o, "loop", loop_name(d->loop));
+	put_eids(d->cfg, o);
 	put_int(o, "uptime_s", (clock_ns() - d->started_ns) / 1000000000);
 	json_object_object_add(root, "daemon", o);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -58,10 +59,11 @@ static void good_file(void **state)
 		"[daemon]\nname = guest-a\nsocket=/x/y.sock\nloop=epoll\nspin_us=7\n"
 		"socket_mode=0600\ngroup=users\n"
 		"[function ism0]\nvfio-user=/run/f/ism0.sock\n"
-		"[function ism1]\nvfio-user=/run/f/ism1.sock\n"
-		"[peer guest-b]\ngid=0x1d15000000000002\n"
+		"[function ism1]\nvfio-user=/run/f/ism1.sock\npnetid=net1\nvlan=4094\n"
+		"[peer guest-b]\ngid=0x1d15000000000002\npnetid=NET1\nvlan=1 ; a comment\n"
 		"[services]\necho=7\n"
-		"[smc]\nueid=MY.EID-1\nrcvbuf=100K\n"
+		"  [smc] ; indented\n  ueid=MY.EID-1\n\tueid = OTHER\n"
+		"seid=IBM-SYSZ-ISMSEID000000001AB23931\nrcvbuf=100K\n"
 		"[limits]\nchannels_per_user=3\nlisteners_per_user=4\nbytes_per_user=5M\n"
 		"clients_per_user=6\nlinger_s=8\n"), 0);
 	assert_string_equal(c.name, "guest-a");
@@ -77,7 +79,16 @@ static void good_file(void **state)
 	assert_null(config_peer(&c, "guest-c"));
 	assert_int_equal(config_port(&c, "echo", &port), 0);
 	assert_int_equal(port, 7);
-	assert_string_equal(c.ueid, "MY.EID-1");
+	assert_int_equal(c.ueids.nr, 2);
+	assert_memory_equal(c.ueids.eid[0], "MY.EID-1                        ", CLC_EID_LEN);
+	assert_memory_equal(c.ueids.eid[1], "OTHER                           ", CLC_EID_LEN);
+	assert_true(c.seid.valid);
+	assert_memory_equal(c.seid.eid, "IBM-SYSZ-ISMSEID000000001AB23931", CLC_EID_LEN);
+	assert_string_equal(c.functions[1].pnetid.id, "NET1");
+	assert_int_equal(c.functions[1].vlan.id, 4094);
+	assert_string_equal(c.peers[0].pnetid.id, "NET1");
+	assert_int_equal(c.peers[0].vlan.id, 1);
+	CAPTURE(assert_int_equal(config_check(&c), 0));
 	assert_int_equal(c.rcvbuf, 128 * 1024);
 	assert_int_equal(c.limit[ACCOUNT_CHANNELS], 3);
 	assert_int_equal(c.limit[ACCOUNT_LISTENERS], 4);
@@ -96,8 +107,8 @@ static void bad_files(void **state)
 		const char *what;
 	} bad[] = {
 		{ "[daemon]\nname=a\n\ncolour=blue\n", ":4:", "colour" },
-		{ "[demon]\nname=a\n", ":2:", "[demon]" },
-		{ "[daemon x]\nname=a\n", ":2:", "[daemon x]" },
+		{ "[demon]\nname=a\n", ":1:", "[demon]" },
+		{ "[daemon x]\nname=a\n", ":1:", "[daemon x]" },
 		{ "name=a\n", ":1:", "before the first section" },
 		{ "[daemon]\nname=a b\n", ":2:", "a b" },
 		{ "[daemon]\nname=\n", ":2:", "name" },
@@ -109,13 +120,41 @@ static void bad_files(void **state)
 		{ "[function ism0]\nvfio=/x\n", ":2:", "vfio" },
 		{ "[function ism0]\nvfio-user=/x\n[function ism0]\nvfio-user=/y\n",
 			":4:", "twice" },
-		{ "[function]\nvfio-user=/x\n", ":2:", "[function]" },
+		{ "[function]\nvfio-user=/x\n", ":1:", "[function]" },
 		{ "[peer b]\ngid=1234\n", ":2:", "1234" },
 		{ "[peer b]\ngid=0x\n", ":2:", "0x" },
 		{ "[peer b]\ngid=0x0\n", ":2:", "0x0" },
 		{ "[peer b]\ngid=0x12345678901234567\n", ":2:", "0x12345678901234567" },
-		{ "[peer b]\ngid=0x1\n[peer c]\ngid=0x1\n", ":4:", "peer 'b'" },
-		{ "[services]\necho=0\n", ":2:", "echo" },
+		{ "[peer b]\ngid=0x1\n[peer b]\ngid=0x2\n", ":4:", "twice" },
+		{ "[peer]\n", ":1:", "[peer]" },
+		{ "[peer a b]\n", ":1:", "a b" },
+		{ "[peer b]\nvlan=0\n", ":2:", "1..4094" },
+		{ "[peer b]\nvlan=4095\n", ":2:", "4095" },
+		{ "[peer b]\nvlan=eth0.100\n", ":2:", "interface:NAME" },
+		{ "[peer b]\nvlan=interface:\n", ":2:", "interface" },
+		{ "[peer b]\nvlan=interface:sixteen-letters-\n", ":2:", "1..15" },
+		{ "[peer b]\nvlan=interface:a/b\n", ":2:", "a/b" },
+		{ "[peer b]\npnetid=\n", ":2:", "pnetid" },
+		{ "[peer b]\npnetid=NET_1\n", ":2:", "NET_1" },
+		{ "[peer b]\npnetid=SEVENTEENLETTERSX\n", ":2:", "1..16" },
+		{ "[services\n", ":1:", "key = value" },
+		{ "[services] x\n", ":1:", "key = value" },
+		{ "[]\nname=a\n", ":1:", "no name" },
+		{ "[colours]\n", ":1:", "[colours]" },
+		{ "[services]\necho=7\necho=8\n", ":3:", "echo is given twice" },
+		{ "[services]\na b=7\n", ":2:", "a b" },
+		{ "[daemon]\nname=a\nname=b\n", ":3:", "name is given twice" },
+		{ "[daemon]\nname=a\n  b\n", ":3:", "key = value" },
+		{ "[smc]\nueid=A\nueid=A\n", ":3:", "given twice" },
+		{ "[smc]\nueid=A..B\n", ":2:", "A..B" },
+		{ "[smc]\nueid=A\nueid=none\n", ":3:", "none" },
+		{ "[smc]\nueid=ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567\n", ":2:", "1..32" },
+		{ "[smc]\nueid=1\nueid=2\nueid=3\nueid=4\nueid=5\nueid=6\nueid=7\nueid=8\n"
+		  "ueid=9\n", ":10:", "at most 8" },
+		{ "[smc]\nseid=on\n", ":2:", "seid" },
+		{ "[smc]\nseid=IBM-SYSZ-ISMSEID000000001AB2393\n", ":2:", "seid" },
+		{ "[smc]\nseid=IBM-SYSZ-ISMSEID000000001ab23931\n", ":2:", "seid" },
+		{ "[services]\necho=0\n", ":2:", "1..65535, not '0'" },
 		{ "[services]\necho=65536\n", ":2:", "65536" },
 		{ "[services]\n99=7\n", ":2:", "99" },
 		{ "[smc]\nueid=lower\n", ":2:", "lower" },
@@ -136,6 +175,206 @@ static void bad_files(void **state)
 		config_deinit(&c);
 	}
 }
+
+/* What is too long for inih's buffers is refused, never cut; a NUL would end the line early. */
+static void unreadable_lines(void **state)
+{
+	char name[80], text[600];
+	struct config c;
+
+	memset(name, 'x', sizeof(name));
+	name[63] = '\0';
+	snprintf(text, sizeof(text), "[peer %s]\ngid=0x1\n", name);
+	assert_int_equal(load_text(&c, text), 0);
+	assert_non_null(config_peer(&c, name));
+	config_deinit(&c);
+	name[63] = 'x';
+	name[64] = '\0';
+	snprintf(text, sizeof(text), "[peer %s]\ngid=0x1\n", name);
+	assert_int_equal(load_text(&c, text), -EINVAL);
+	assert_non_null(strstr(errors, ":1: a peer's name must be 1..63"));
+	config_deinit(&c);
+	memset(text, 'y', sizeof(text));
+	memcpy(text, "[daemon]\ngroup=", 15);
+	text[15 + 255] = '\n';
+	text[15 + 256] = '\0';
+	assert_int_equal(load_text(&c, text), -EINVAL);
+	assert_non_null(strstr(errors, ":2: the line is longer than"));
+	config_deinit(&c);
+}
+
+/* What only the whole can tell. */
+static void contradictions(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *what;
+	} bad[] = {
+		{ "", "no ISM function" },
+		{ "[function a]\npnetid=X\n", ":1: function 'a' has no vfio-user" },
+		{ "[function a]\nvfio-user=/x\n[function b]\nvfio-user=/x\n",
+			":4: function 'b' has the socket of function 'a'" },
+		{ "[function a]\nvfio-user=/x\n[peer b]\n", ":3: peer 'b' has no gid" },
+		{ "[function a]\nvfio-user=/x\n[peer b]\ngid=0x1\n[peer c]\ngid=0x1\n",
+			":6: peer 'c' has the GID of peer 'b'" },
+		{ "[function a]\nvfio-user=/x\n[services]\necho=7\nohce=7\n",
+			":5: service 'ohce' has the port of service 'echo'" },
+		{ "[function a]\nvfio-user=/x\nvlan=interface:eth0.100\n",
+			":3: vlan of interface eth0.100" },
+		{ "[function a]\nvfio-user=/x\n[smc]\nseid=kernel\n", ":4: seid of the kernel" },
+		{ "[function a]\nvfio-user=/x\n[smc]\nueid=none\n", ":4: without a UEID" },
+	};
+	struct config c;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(load_text(&c, bad[i].text), 0);
+		CAPTURE(ret = config_check(&c));
+		assert_int_equal(ret, -EINVAL);
+		if (!strstr(errors, bad[i].what))
+			fail_msg("case %zu: '%s' lacks '%s'", i, errors, bad[i].what);
+		config_deinit(&c);
+	}
+}
+
+/* ---- layers ---------------------------------------------------------------------------------- */
+
+static char dir[] = "/tmp/smcd-test-config-XXXXXX";
+
+static void put_file(const char *name, const char *text)
+{
+	char path[200];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	fclose(f);
+}
+
+static int make_dir(void **state)
+{
+	char path[200];
+
+	strcpy(dir, "/tmp/smcd-test-config-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/x.conf.d", dir);
+	return mkdir(path, 0700);
+}
+
+static int remove_dir(void **state)
+{
+	char cmd[200];
+
+	snprintf(cmd, sizeof(cmd), "rm -r '%s'", dir);
+	return system(cmd);
+}
+
+static int load_dir(struct config *c)
+{
+	char path[200];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/x.conf", dir);
+	assert_int_equal(config_init(c), 0);
+	CAPTURE(ret = config_load(c, path));
+	return ret;
+}
+
+static void drop_ins_override(void **state)
+{
+	struct config c;
+
+	put_file("x.conf", "[daemon]\nname=a\nspin_us=1\n[smc]\nueid=A\nueid=B\n"
+		"[peer b]\ngid=0x1\nvlan=interface:eth0.7\n[services]\necho=7\n");
+	put_file("x.conf.d/20-b.conf", "[daemon]\nname=c\n[peer b]\nvlan=7\n");
+	put_file("x.conf.d/10-a.conf", "[daemon]\nname=b\n[smc]\nueid=C\nueid=D\n"
+		"[services]\necho=8\nohce=9\n");
+	put_file("x.conf.d/README", "this is no setting\n");
+	put_file("x.conf.d/.hidden.conf", "nor this\n");
+	assert_int_equal(load_dir(&c), 0);
+	assert_string_equal(c.name, "c");
+	assert_int_equal(c.spin_us, 1);
+	assert_int_equal(c.ueids.nr, 2);
+	assert_memory_equal(c.ueids.eid[0], "C ", 2);
+	assert_int_equal(c.nr_services, 2);
+	assert_int_equal(c.services[0].port, 8);
+	assert_int_equal(c.peers[0].gid, 1);
+	assert_int_equal(c.peers[0].vlan.id, 7);
+	assert_string_equal(c.peers[0].vlan.pending, "");
+	config_deinit(&c);
+}
+
+static void drop_ins_are_checked(void **state)
+{
+	struct config c;
+
+	put_file("x.conf", "[daemon]\nname=a\n");
+	put_file("x.conf.d/10-a.conf", "[daemon]\n\nname=b\nname=c\n");
+	assert_int_equal(load_dir(&c), -EINVAL);
+	assert_non_null(strstr(errors, "x.conf.d/10-a.conf:4: name is given twice"));
+	assert_non_null(strstr(errors, "x.conf.d/10-a.conf:3"));
+	config_deinit(&c);
+}
+
+/* Printed, loaded and printed again: the same, but for the origins. */
+static void printing_round_trip(void **state)
+{
+	char *text[2] = { NULL, NULL }, *semicolon;
+	struct config c;
+	size_t size;
+	FILE *out;
+	int i;
+
+	put_file("x.conf", "[daemon]\nname=a\n[function f]\nvfio-user=/f\nvlan=interface:e.1\n"
+		"pnetid=interface:e\n[peer b]\ngid=0x1\npnetid=X\n[smc]\nueid=A\nueid=B\n"
+		"[services]\necho=7\n");
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(load_dir(&c), 0);
+		out = open_memstream(&text[i], &size);
+		config_print(&c, out);
+		fclose(out);
+		config_deinit(&c);
+		put_file("x.conf", text[i]);
+	}
+	assert_non_null(strstr(text[0], "name = a ; "));
+	assert_non_null(strstr(text[0], "x.conf:2\n"));
+	assert_non_null(strstr(text[0], "spin_us = auto ; default\n"));
+	assert_non_null(strstr(text[0], "vlan = interface:e.1 ;"));
+	for (i = 0; i < 2; i++) {
+		for (semicolon = strchr(text[i], ';'); semicolon; semicolon = strchr(semicolon, ';'))
+			while (*semicolon != '\n')
+				memmove(semicolon, semicolon + 1, strlen(semicolon));
+	}
+	assert_string_equal(text[0], text[1]);
+	free(text[0]);
+	free(text[1]);
+}
+
+static void pnetids_and_vlans(void **state)
+{
+	struct config_function plain = { .name = "p" }, net1 = { .name = "n", .pnetid.id = "NET1" };
+	struct config_peer none = { .gid = 1 }, one = { .gid = 2, .pnetid.id = "NET1" },
+		two = { .gid = 3, .pnetid.id = "NET2", .vlan.id = 9 };
+
+	assert_int_equal(config_suits(&plain, NULL), 1);
+	assert_int_equal(config_suits(&plain, &none), 1);
+	assert_int_equal(config_suits(&plain, &one), 1);
+	assert_int_equal(config_suits(&net1, NULL), 0);
+	assert_int_equal(config_suits(&net1, &none), 0);
+	assert_int_equal(config_suits(&net1, &one), 2);
+	assert_int_equal(config_suits(&net1, &two), 0);
+	net1.vlan.id = 5;
+	assert_int_equal(config_vlan(&plain, NULL), 0);
+	assert_int_equal(config_vlan(&net1, NULL), 5);
+	assert_int_equal(config_vlan(&net1, &one), 5);
+	assert_int_equal(config_vlan(&net1, &two), 9);
+}
+
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static int from_args(struct config *c, const char *const *args)
 {
@@ -172,7 +411,7 @@ static void flags_alone(void **state)
 static void bad_flags(void **state)
 {
 	static const struct {
-		const char *args[5];
+		const char *args[7];
 		const char *what;
 	} bad[] = {
 		{ { NULL }, "no ISM function" },
@@ -181,6 +420,8 @@ static void bad_flags(void **state)
 		{ { "--function", "vfio-user:/f", "--peer", "b" }, "--peer: not NAME=VALUE" },
 		{ { "--function", "vfio-user:/f", "--peer", "=0x1" }, "--peer:" },
 		{ { "--function", "vfio-user:/f", "--spin-us", "x" }, "--spin-us:" },
+		{ { "--function", "vfio-user:/f", "--ueid", "a" }, "--ueid:" },
+		{ { "--function", "vfio-user:/f", "--name", "a", "--name", "b" }, "twice" },
 		{ { "--function", "vfio-user:/f", "surplus" }, "'surplus'" },
 		{ { "--frobnicate" }, "frobnicate" },
 		{ { "--config", "/nonexistent/x.conf" }, "/nonexistent/x.conf: No such file" },
@@ -194,6 +435,51 @@ static void bad_flags(void **state)
 			fail_msg("case %zu: '%s' lacks '%s'", i, errors, bad[i].what);
 		config_deinit(&c);
 	}
+}
+
+/* ---- documents ------------------------------------------------------------------------------- */
+
+static char *manual(const char *name)
+{
+	char path[300];
+	char *text = calloc(1, 65536);
+	FILE *f;
+
+	assert_non_null(text);
+	snprintf(path, sizeof(path), "%s/%s", getenv("SMCDU_MAN"), name);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_true(fread(text, 1, 65535, f) > 0);
+	fclose(f);
+	return text;
+}
+
+/* Each key of the table has an entry in its section of the one page, each option in the other. */
+static void manuals_are_complete(void **state)
+{
+	char *conf, *daemon, heading[80], entry[80], *section, *end, *at;
+	const struct config_key *k;
+
+	if (!getenv("SMCDU_MAN"))
+		skip();
+	conf = manual("smcd-userd.conf.5.scd");
+	daemon = manual("smcd-userd.8.scd");
+	for (k = config_keys; k->section; k++) {
+		snprintf(heading, sizeof(heading), "# [%s", k->section);
+		section = strstr(conf, heading);
+		if (!section)
+			fail_msg("no section %s", heading);
+		end = strstr(section + 1, "\n# ");
+		snprintf(entry, sizeof(entry), "\n*%s*", strcmp(k->key, "*") == 0 ? "NAME" : k->key);
+		at = strstr(section, entry);
+		if (!at || at > end)
+			fail_msg("%s] has no %s", heading, entry + 1);
+		snprintf(entry, sizeof(entry), "*--%s*", k->option ? k->option : "config");
+		if (!strstr(daemon, entry))
+			fail_msg("no %s", entry);
+	}
+	free(conf);
+	free(daemon);
 }
 
 static void service_ports(void **state)
@@ -274,8 +560,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_file),
 		cmocka_unit_test(bad_files),
+		cmocka_unit_test(unreadable_lines),
+		cmocka_unit_test(contradictions),
+		cmocka_unit_test_setup_teardown(drop_ins_override, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(drop_ins_are_checked, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(printing_round_trip, make_dir, remove_dir),
+		cmocka_unit_test(pnetids_and_vlans),
 		cmocka_unit_test(flags_alone),
 		cmocka_unit_test(bad_flags),
+		cmocka_unit_test(manuals_are_complete),
 		cmocka_unit_test(service_ports),
 		cmocka_unit_test(account_limits),
 		cmocka_unit_test(spin_window),
