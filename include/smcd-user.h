@@ -98,6 +98,7 @@ SMCDU_API uint32_t smcdu_listener_port(const struct smcdu_listener *l);
 
 #define SMCDU_DONTWAIT 1u /**< return -EAGAIN instead of waiting */
 #define SMCDU_WAITALL  2u /**< smcdu_recv(): wait until the buffer is full, the end or an error */
+#define SMCDU_OOB      4u /**< urgent data, see smcdu_send() and smcdu_recv() */
 
 /**
  * Takes the next incoming channel. @param flags 0 or SMCDU_DONTWAIT.
@@ -127,6 +128,11 @@ SMCDU_API int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct sm
  *         aborted); -ECONNRESET (peer closed, died, or its guest did); -ENODEV (the device or the
  *         daemon went away).
  * The bytes were copied; the buffer is the caller's again.
+ *
+ * With SMCDU_OOB the last of the bytes is urgent, as with MSG_OOB: the peer learns of it ahead of
+ * what it has not read yet. If fewer than @p len bytes were taken, none of them is. After an urgent
+ * byte nothing can be sent until the peer has read everything up to it. Urgent data is best effort:
+ * the byte always arrives, in rare cases as an ordinary one.
  */
 SMCDU_API ssize_t smcdu_send(struct smcdu_channel *ch, const void *buf, size_t len,
 	unsigned int flags);
@@ -138,10 +144,21 @@ SMCDU_API ssize_t smcdu_sendv(struct smcdu_channel *ch, const struct iovec *iov,
  * @return bytes (> 0); 0 at the end (the peer closed or half-closed and everything was read; or len
  *         was 0); -EAGAIN; -ECONNRESET (the peer aborted or died; everything delivered before was
  *         returned first); -ENODEV (device or daemon gone).
+ *
+ * An urgent byte of the peer (SMCDU_PRI) is not among the bytes received, unless
+ * smcdu_set_oob_inline() says so; a receive stops where it was. SMCDU_OOB receives it, without ever
+ * waiting.
+ * @return with SMCDU_OOB: 1; -EAGAIN (announced, but not here yet); -EINVAL (none, or received
+ *         already, or inline); 0 at the end. A second urgent byte replaces one that was not received.
  */
 SMCDU_API ssize_t smcdu_recv(struct smcdu_channel *ch, void *buf, size_t len, unsigned int flags);
 SMCDU_API ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov, int iovcnt,
 	unsigned int flags);
+
+/** Leaves urgent bytes among the others (@p on not 0), as SO_OOBINLINE does: a receive stops before
+ *  the urgent byte, and once more behind it if more has come. Default: off.
+ *  @return 0. */
+SMCDU_API int smcdu_set_oob_inline(struct smcdu_channel *ch, int on);
 
 /**
  * Zero copy, sending side: space in the send ring. Waits for at least one byte unless
@@ -171,6 +188,8 @@ SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
 #define SMCDU_OUT 2u /**< smcdu_send() would not wait (space or error) */
 #define SMCDU_HUP 4u /**< the peer will send no more */
 #define SMCDU_ERR 8u /**< the channel failed */
+#define SMCDU_PRI 16u /**< there is an urgent byte: smcdu_recv() with SMCDU_OOB, or inline, gets it */
+#define SMCDU_MARK 32u /**< everything before the urgent byte was received, and nothing behind it */
 
 /**
  * One descriptor for poll, epoll (level or edge) and io_uring's poll: readable (POLLIN) when one of
@@ -180,7 +199,8 @@ SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
  */
 SMCDU_API int smcdu_channel_fd(const struct smcdu_channel *ch);
 
-/** Events that make the descriptor readable: SMCDU_IN and/or SMCDU_OUT; errors always do.
+/** Events that make the descriptor readable: any of SMCDU_IN, SMCDU_OUT, SMCDU_PRI; errors always do.
+ *  (No POLLPRI comes of it: it is always POLLIN, and smcdu_events() tells.)
  *  Default SMCDU_IN. @return 0 or -EINVAL. */
 SMCDU_API int smcdu_set_events(struct smcdu_channel *ch, unsigned int events);
 

@@ -117,7 +117,7 @@ static void peer_aborted(struct channel *ch)
 /* Half close and close, once everything before them is on its way. False: the channel ended. */
 static bool advance_close(struct channel *ch)
 {
-	bool unread = ch->s.rx_total > ch->s.rx_pos;
+	bool unread = stream_unread(&ch->s);
 
 	if (ch->s.tx_sent != ch->tx_pos && smc_can_send(&ch->close))
 		return true;
@@ -152,9 +152,18 @@ static bool take_words(struct channel *ch)
 	if (tx < ch->tx_pos || (ch->shut_wr && tx != ch->tx_pos))
 		return false;
 	ch->tx_pos = tx;
+	/* After tx_pos: the mark of what is published is seen with it. */
+	ch->s.tx_urg = atomic_load_explicit(&ch->ctl->tx_urg, memory_order_relaxed);
 	ch->app_rx = rx;
 	ch->shut_wr = ch->shut_wr || (flags & CHAN_SHUT_WR);
 	return true;
+}
+
+/* The application looks at the U flag, too: it is told before the flag goes. */
+static void note_urgent(struct channel *ch)
+{
+	atomic_store_explicit(&ch->ctl->rx_urg, ch->s.rx_urg, memory_order_relaxed);
+	cdc_take_urgent(ch->dmb->va);
 }
 
 /* Takes in both sides' words. False: the channel ended. */
@@ -169,6 +178,8 @@ static bool take_in(struct channel *ch, struct stream_news *news)
 		violation(ch, "the peer's cursors are out of range");
 		return false;
 	}
+	if (news->urgent)
+		note_urgent(ch);
 	/* Flags are sticky, and nothing follows an end. */
 	if ((ch->close.rx_flags & ~news->conn_flags) || (ch->close.rx_flags && news->bytes)) {
 		violation(ch, "the peer went on after its end");
@@ -214,7 +225,7 @@ static bool serve_live(struct channel *ch)
 	}
 	if (!advance_close(ch))
 		return true;
-	if (news.bytes)
+	if (news.bytes || news.urgent)
 		bits |= CHAN_WAIT_RX;
 	if (news.space)
 		bits |= CHAN_WAIT_TX;

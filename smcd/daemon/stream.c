@@ -45,6 +45,9 @@ int stream_pull(struct stream *s, struct stream_news *news)
 	s->rx_total += bytes;
 	s->tx_acked += space;
 	s->peer_prod_flags = msg.prod_flags;
+	news->urgent = (msg.prod_flags & CDC_URG_PRESENT) && s->rx_urg != s->rx_total;
+	if (msg.prod_flags & CDC_URG_PRESENT)
+		s->rx_urg = s->rx_total;
 	news->bytes = bytes;
 	news->space = space;
 	news->conn_flags = msg.conn_flags;
@@ -61,9 +64,10 @@ int stream_consume(struct stream *s, uint64_t rx_pos)
 
 bool stream_update_due(const struct stream *s)
 {
-	return s->tx_n != 0 && s->rx_pos != s->rx_told &&
-	       cdc_update_due(s->rx_n, s->rx_total, s->rx_pos, s->rx_told,
-		       (s->peer_prod_flags & CDC_WRITER_BLOCKED) != 0);
+	if (s->tx_n == 0)
+		return false;
+	return (s->rx_told < s->rx_urg && s->rx_urg <= s->rx_pos) ||
+	       cdc_update_due(s->rx_n, s->rx_total, s->rx_pos, s->rx_told, s->peer_prod_flags);
 }
 
 /* The payload pieces, split at the ring's end. Returns their number (0..2). */
@@ -82,15 +86,29 @@ static size_t cut(const struct stream *s, uint64_t len, struct ism_move mv[2])
 	return n;
 }
 
-static void compose(struct stream *s, uint64_t len, bool blocked, uint8_t conn_flags)
+/* P until the urgent byte goes, U when it does; see stream.h for the U of an end. */
+static uint8_t urgent_flags(const struct stream *s, uint64_t prod, bool end)
+{
+	uint8_t flags = 0;
+
+	if (s->tx_urg > s->tx_sent)
+		flags |= CDC_URG_PENDING;
+	if (s->tx_urg == prod && s->tx_urg > (end ? s->tx_acked : s->tx_sent))
+		flags |= CDC_URG_PRESENT;
+	return flags;
+}
+
+static void compose(struct stream *s, uint64_t len, uint8_t conn_flags)
 {
 	struct cdc_msg msg = {
 		.prod = cursor_of(s->tx_sent + len, s->tx_n),
 		.cons = cursor_of(s->rx_pos, s->rx_n),
-		.prod_flags = blocked ? CDC_WRITER_BLOCKED : 0,
+		.prod_flags = urgent_flags(s, s->tx_sent + len, conn_flags != 0),
 		.conn_flags = conn_flags,
 	};
 
+	if (s->tx_blocked)
+		msg.prod_flags |= CDC_WRITER_BLOCKED;
 	cdc_encode(s->cdc, &msg, s->order);
 }
 
@@ -107,10 +125,15 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 	if (tx_pos < s->tx_sent || pending > stream_tx_free(s))
 		return -EPROTO;
 	len = pending < budget ? pending : budget;
+	if (s->tx_urg > s->tx_sent && len > s->tx_urg - s->tx_sent)
+		len = s->tx_urg - s->tx_sent; /* the urgent byte is the last one of its CDC */
 	if (len == 0 && !force)
 		return 0;
+	/* Stands through CDCs that move nothing, as the kernel's does. */
+	if (pending > 0)
+		s->tx_blocked = pending >= stream_tx_free(s);
 	n = cut(s, len, mv);
-	compose(s, len, pending > 0 && pending >= stream_tx_free(s), conn_flags);
+	compose(s, len, conn_flags);
 	mv[n++] = (struct ism_move){
 		.token = s->token, .len = CDC_SIZE, .data = s->cdc, .sf = true
 	};

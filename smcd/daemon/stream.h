@@ -13,6 +13,9 @@
  * - Payload, then CDC, in one ordered submission that stops at the first failure: the peer never
  *   sees a cursor over bytes that did not arrive.
  * - The CDC is one signalled move of 32 bytes.
+ * - An urgent byte is the last one of its CDC: a push stops there. Its U flag is said once; only an
+ *   end (D, C, A) that follows repeats it, because it may overwrite the block before the peer looked,
+ *   and no byte can come behind an end that a repeated U could be mistaken for.
  *
  * Knows nothing of applications, states or devices: moves go through a function, memory is
  * borrowed.
@@ -40,6 +43,7 @@ struct stream {
 	uint64_t rx_total; /* arrived */
 	uint64_t rx_pos;   /* consumed */
 	uint64_t rx_told;  /* consumed, as the peer last heard */
+	uint64_t rx_urg;   /* behind the last urgent byte; 0: there was none */
 	uint8_t peer_prod_flags;
 
 	/* Sending: the peer's DMB. */
@@ -49,6 +53,8 @@ struct stream {
 	uint8_t *cdc;	   /* CDC_SIZE bytes, 8-aligned, that the device reads from */
 	uint64_t tx_sent;
 	uint64_t tx_acked; /* consumed by the peer's application, as we last heard */
+	uint64_t tx_urg;   /* behind the last urgent byte, perhaps not put yet; set by the owner */
+	bool tx_blocked;   /* B: what was pending at the last transmission filled the peer's ring */
 	uint64_t cdc_tx;   /* CDC blocks written */
 };
 
@@ -56,6 +62,7 @@ struct stream {
 struct stream_news {
 	uint64_t bytes;	    /* newly arrived */
 	uint64_t space;	    /* newly consumed by the peer */
+	bool urgent;	    /* rx_urg moved: cdc_take_urgent() before the next push */
 	uint8_t conn_flags; /* as they are now, sticky */
 };
 
@@ -70,6 +77,15 @@ static inline uint64_t stream_tx_free(const struct stream *s)
 	return s->tx_n - (s->tx_sent - s->tx_acked);
 }
 
+/*
+ * Bytes that arrived and were not consumed. An urgent byte does not count: it is not part of what is
+ * read in order.
+ */
+static inline bool stream_unread(const struct stream *s)
+{
+	return s->rx_total - s->rx_pos > (s->rx_urg > s->rx_pos ? 1 : 0);
+}
+
 /* Loads the peer's CDC once and takes it over. 0, or -EPROTO with nothing changed. */
 int stream_pull(struct stream *s, struct stream_news *news);
 
@@ -78,7 +94,10 @@ int stream_pull(struct stream *s, struct stream_news *news);
  */
 int stream_consume(struct stream *s, uint64_t rx_pos);
 
-/* The consumer's progress has to be told to the peer by a CDC of its own. */
+/*
+ * The consumer's progress has to be told to the peer by a CDC of its own: by the rule of
+ * cdc_update_due(), or because the urgent byte that its sender waits for was consumed.
+ */
 bool stream_update_due(const struct stream *s);
 
 /*

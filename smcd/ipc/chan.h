@@ -14,7 +14,8 @@
  *
  * Positions are totals since the channel began. The application publishes tx_pos and rx_pos, the
  * daemon checks them against its own and moves the bytes. Neither side trusts the other: each word
- * is loaded once, checked, and only the copy is used.
+ * is loaded once, checked, and only the copy is used. tx_urg and rx_urg mark urgent bytes (one byte
+ * before the position); a false mark harms nobody but the stream it is in.
  *
  * Waking. The application sleeps on the socket after setting its wait bits; the daemon, having
  * published, takes the bits that apply, leaves the others, and sends one CHAN_WAKE if it took any.
@@ -48,7 +49,8 @@ struct chan_ctl {
 	_Atomic uint64_t rx_pos;    /* bytes taken from the receive ring; release */
 	_Atomic uint32_t app_flags; /* CHAN_SHUT_WR */
 	_Atomic uint32_t app_wait;  /* CHAN_WAIT_*; the daemon takes bits, the application sets them */
-	uint8_t pad0[64 - 24];
+	_Atomic uint64_t tx_urg;    /* behind the last urgent byte; stored before the tx_pos there */
+	uint8_t pad0[64 - 32];
 
 	/* Written by the daemon. */
 	_Atomic uint32_t bell;	    /* 1: ring CHAN_BELL after publishing; the application takes it */
@@ -60,6 +62,7 @@ struct chan_ctl {
 	_Atomic uint64_t cdc_tx;    /* CDC blocks written */
 	_Atomic uint64_t wakes;	    /* CHAN_WAKE sent */
 	_Atomic uint64_t bounced;   /* payload bytes that were copied for alignment */
+	_Atomic uint64_t rx_urg;    /* behind the last urgent byte that arrived; 0: there was none */
 };
 
 _Static_assert(sizeof(struct chan_ctl) <= CHAN_CTL_SIZE, "one page");

@@ -89,6 +89,7 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 	ch->generation = lib_generation();
 	ch->sock = sock;
 	ch->spin_ns = spin_ns;
+	atomic_init(&ch->rx.urg_byte, -1);
 	wait_init(&ch->wait);
 	return ch;
 }
@@ -287,15 +288,31 @@ void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_channel_st
 	};
 }
 
+/* Of the urgent byte. */
+static unsigned int urgent_events(const struct smcdu_channel *ch, const struct rx_view *v)
+{
+	bool here = atomic_load_explicit(&ch->rx.oob_inline, memory_order_relaxed);
+	uint64_t pos = lib_get(&ch->rx.pos);
+	bool is_new = v->urg != lib_get(&ch->rx.urg);
+	unsigned int ev = 0;
+
+	if (here ? v->urg > pos : is_new || atomic_load(&ch->rx.urg_byte) >= 0)
+		ev |= SMCDU_PRI;
+	if (v->urg && pos == (here ? v->urg - 1 : v->urg))
+		ev |= SMCDU_MARK;
+	return ev;
+}
+
 static unsigned int rx_events(const struct smcdu_channel *ch)
 {
 	struct rx_view v;
-	unsigned int ev = 0;
+	unsigned int ev;
 	int end;
 
 	rx_look(ch, &v);
 	end = rx_ending(&v);
-	if (v.prod != lib_get(&ch->rx.pos) || end <= 0)
+	ev = urgent_events(ch, &v);
+	if (v.unread || end <= 0)
 		ev |= SMCDU_IN;
 	if (end <= 0)
 		ev |= SMCDU_HUP;
@@ -318,5 +335,5 @@ unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked)
 {
 	unsigned int ev = asked & SMCDU_OUT ? tx_events(ch) : 0;
 
-	return ev | (asked & SMCDU_IN ? rx_events(ch) : 0);
+	return ev | (asked & (SMCDU_IN | SMCDU_PRI) ? rx_events(ch) : 0);
 }

@@ -53,6 +53,7 @@ struct lib_tx {
 	uint8_t *ring;
 	uint32_t size;	 /* N of the peer's ring */
 	size_t reserved; /* given out by smcdu_reserve(), not committed */
+	_Atomic uint64_t urg; /* pos behind the last urgent byte; there, nothing goes before it is read */
 	_Atomic bool shut;
 	struct lib_spin spin;
 } __attribute__((aligned(LIB_CACHE_LINE)));
@@ -64,6 +65,9 @@ struct lib_rx {
 	const uint8_t *ring;
 	uint32_t size;	     /* N of our ring */
 	_Atomic bool ended;  /* the application saw the end */
+	_Atomic uint64_t urg; /* total behind the last urgent byte, accepted; 0: there was none */
+	_Atomic int urg_byte; /* that byte, kept aside until it is received; -1: none is */
+	_Atomic bool oob_inline;
 	uint64_t announced;  /* pos when the daemon last had reason to tell the peer */
 	size_t peeked;	     /* given out by smcdu_peek(), not released */
 	struct lib_spin spin;
@@ -77,7 +81,7 @@ struct lib_wait {
 	bool signalled;	       /* eventfd is readable; guarded by lock */
 	int epoll;	       /* given to the application; -1 until asked for */
 	int event;
-	unsigned int interest; /* SMCDU_IN | SMCDU_OUT */
+	unsigned int interest; /* SMCDU_IN | SMCDU_OUT | SMCDU_PRI */
 };
 
 struct smcdu_channel {
@@ -180,6 +184,8 @@ struct tx_view {
 
 struct rx_view {
 	uint64_t prod;	 /* total written by the peer */
+	uint64_t urg;	 /* total behind the last urgent byte */
+	uint64_t unread; /* bytes that one receive may return */
 	bool impossible; /* the cursor violates the protocol; prod is the old one */
 	uint8_t flags;	 /* the peer's connection flags */
 	int status;	 /* of the channel, taken before the cursors */
@@ -218,7 +224,10 @@ static inline size_t lib_iov_next(struct lib_iov *it, size_t max, void **ptr)
 /* Bytes of all elements, or -EINVAL. */
 ssize_t lib_iov_len(const struct iovec *iov, int iovcnt);
 
-/* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT) know. */
+/* Accepts what has come; an urgent byte goes aside, and its place in the ring back. */
+void rx_take_in(struct smcdu_channel *ch, struct rx_view *v);
+
+/* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT, SMCDU_PRI) know. */
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
 
 /* ---- wait.c ---------------------------------------------------------------------------------- */

@@ -5,6 +5,10 @@
  * Bytes are read where the fabric wrote them. Order of looking: what ended the channel, then the
  * consumer word with the flags (acquire), then the producer word. Whoever ended something stored it
  * after the last byte, so an end seen first never hides bytes that came before it.
+ *
+ * An urgent byte is the one before the producer cursor that came with a U flag. The flag is seen in
+ * the CDC, or the daemon saw it, took it out and left the position in rx_urg. The byte is kept aside
+ * and, when the reader gets there, skipped, which the sender is told at once: it waits for that.
  */
 #include "smcd/lib/internal.h"
 
@@ -12,16 +16,52 @@
 #include <limits.h>
 #include <string.h>
 
+/* What the CDC says. True: with a U flag. */
+static bool load_cdc(const struct smcdu_channel *ch, uint8_t *conn_flags, struct smc_cursor *prod)
+{
+	struct cdc_cons_word w = cdc_load_cons(ch->dmb, ch->order), again;
+
+	*prod = cdc_load_prod(ch->dmb, ch->order);
+	/* Did a CDC with a U flag come in between? Its byte would pass for an ordinary one. */
+	again = cdc_load_cons(ch->dmb, ch->order);
+	if (!(w.prod_flags & CDC_URG_PRESENT) && (again.prod_flags & CDC_URG_PRESENT)) {
+		w = again;
+		*prod = cdc_load_prod(ch->dmb, ch->order);
+	}
+	*conn_flags = w.conn_flags;
+	return w.prod_flags & CDC_URG_PRESENT;
+}
+
+/* Where the last urgent byte ends, of those that are not read yet; @here: at prod. */
+static uint64_t find_urgent(const struct smcdu_channel *ch, uint64_t pos, uint64_t prod, bool here)
+{
+	/* After the CDC (acquire): a flag that was taken out has left its position here. */
+	uint64_t told = atomic_load_explicit(&ch->ctl->rx_urg, memory_order_acquire);
+	uint64_t urg = here ? prod : told;
+
+	return urg > pos && urg <= prod ? urg : lib_get(&ch->rx.urg);
+}
+
+/* Bytes up to the urgent one, or to prod when that is behind us. */
+static uint64_t count_unread(const struct smcdu_channel *ch, uint64_t pos, const struct rx_view *v)
+{
+	if (v->urg <= pos)
+		return v->prod - pos;
+	if (pos + 1 < v->urg)
+		return v->urg - 1 - pos;
+	return atomic_load_explicit(&ch->rx.oob_inline, memory_order_relaxed) ? 1 : v->prod - v->urg;
+}
+
 void rx_look(const struct smcdu_channel *ch, struct rx_view *v)
 {
 	uint64_t pos = lib_get(&ch->rx.pos);
 	uint64_t prod = lib_get(&ch->rx.prod);
 	uint64_t advance = 0;
 	struct smc_cursor now;
+	bool urgent;
 
 	v->status = channel_status(ch);
-	v->flags = cdc_load_cons(ch->dmb, ch->order).conn_flags;
-	now = cdc_load_prod(ch->dmb, ch->order);
+	urgent = load_cdc(ch, &v->flags, &now);
 	if (atomic_load_explicit(&ch->rx.ended, memory_order_relaxed))
 		v->flags |= CDC_SENDING_DONE;
 	/* After a violation nothing new is accepted; what was accepted is still delivered. */
@@ -29,6 +69,8 @@ void rx_look(const struct smcdu_channel *ch, struct rx_view *v)
 		cursor_advance(prod, now, ch->rx.size, ch->rx.size - (prod - pos), &advance) < 0 ||
 		(advance && atomic_load_explicit(&ch->rx.ended, memory_order_relaxed));
 	v->prod = v->impossible ? prod : prod + advance;
+	v->urg = find_urgent(ch, pos, v->prod, urgent && !v->impossible);
+	v->unread = count_unread(ch, pos, v);
 }
 
 int rx_ending(const struct rx_view *v)
@@ -40,20 +82,67 @@ int rx_ending(const struct rx_view *v)
 	return v->status ? v->status : 1;
 }
 
+/*
+ * Gives @n bytes of the ring back. The peer's writer may be waiting for them: whether it has to be
+ * told follows SMC-D's rule, which the daemon applies again with what it really told.
+ */
+static void consume(struct smcdu_channel *ch, size_t n)
+{
+	struct lib_rx *rx = &ch->rx;
+	uint64_t pos = lib_get(&rx->pos) + n;
+	uint64_t urg = lib_get(&rx->urg);
+	uint8_t peer;
+
+	atomic_store_explicit(&rx->pos, pos, memory_order_relaxed);
+	/* Release: the bytes are copied out before anybody may overwrite them. */
+	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
+	/*
+	 * Full barrier: rx_pos before the B flag. A CDC with a B that comes too late for this look
+	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
+	if (!(rx->announced < urg && urg <= pos) &&
+	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, rx->announced, peer))
+		return;
+	rx->announced = pos;
+	channel_bell(ch);
+}
+
+/* The byte before rx.urg goes aside, unless it is to be read in its place. */
+static void keep_urgent(struct lib_rx *rx)
+{
+	uint64_t urg = lib_get(&rx->urg);
+	bool aside = urg > lib_get(&rx->pos) && !atomic_load(&rx->oob_inline);
+
+	atomic_store(&rx->urg_byte, aside ? rx->ring[(urg - 1) % rx->size] : -1);
+}
+
+void rx_take_in(struct smcdu_channel *ch, struct rx_view *v)
+{
+	struct lib_rx *rx = &ch->rx;
+
+	rx_look(ch, v);
+	if (v->impossible)
+		channel_violation(ch, "the peer wrote an impossible producer cursor");
+	atomic_store_explicit(&rx->prod, v->prod, memory_order_relaxed);
+	if (v->urg != lib_get(&rx->urg)) {
+		atomic_store_explicit(&rx->urg, v->urg, memory_order_relaxed);
+		keep_urgent(rx);
+	}
+	if (v->urg == lib_get(&rx->pos) + 1 && !atomic_load(&rx->oob_inline))
+		consume(ch, 1);
+}
+
 /* Unread bytes for the half's owner (> 0), 0 at the end, -EAGAIN, or what ended the channel. */
 static ssize_t rx_unread(struct smcdu_channel *ch)
 {
 	struct rx_view v;
-	uint64_t unread;
 	int end;
 
-	rx_look(ch, &v);
-	if (v.impossible)
-		channel_violation(ch, "the peer wrote an impossible producer cursor");
-	atomic_store_explicit(&ch->rx.prod, v.prod, memory_order_relaxed);
-	unread = v.prod - lib_get(&ch->rx.pos);
-	if (unread)
-		return (ssize_t)unread;
+	rx_take_in(ch, &v);
+	if (v.unread)
+		return (ssize_t)v.unread;
 	end = rx_ending(&v);
 	if (end == 0) /* the application was told: whatever the peer does, the end stays */
 		atomic_store_explicit(&ch->rx.ended, true, memory_order_relaxed);
@@ -76,31 +165,6 @@ static ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
 	}
 }
 
-/*
- * Gives @n bytes of the ring back. The peer's writer may be waiting for them: whether it has to be
- * told follows SMC-D's rule, which the daemon applies again with what it really told.
- */
-static void consume(struct smcdu_channel *ch, size_t n)
-{
-	struct lib_rx *rx = &ch->rx;
-	uint64_t pos = lib_get(&rx->pos) + n;
-	bool blocked;
-
-	atomic_store_explicit(&rx->pos, pos, memory_order_relaxed);
-	/* Release: the bytes are copied out before anybody may overwrite them. */
-	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
-	/*
-	 * Full barrier: rx_pos before the B flag. A CDC with a B that comes too late for this look
-	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B.
-	 */
-	atomic_thread_fence(memory_order_seq_cst);
-	blocked = cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_WRITER_BLOCKED;
-	if (!cdc_update_due(rx->size, lib_get(&rx->prod), pos, rx->announced, blocked))
-		return;
-	rx->announced = pos;
-	channel_bell(ch);
-}
-
 static void copy_out(const struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 {
 	uint32_t size = ch->rx.size;
@@ -118,6 +182,30 @@ static void copy_out(const struct smcdu_channel *ch, struct lib_iov *it, size_t 
 	}
 }
 
+/* The urgent byte. Never waits. */
+static ssize_t recv_urgent(struct smcdu_channel *ch, const struct iovec *iov, size_t len)
+{
+	struct lib_iov it = { .iov = iov };
+	ssize_t n = rx_unread(ch);
+	int byte = atomic_load(&ch->rx.urg_byte);
+	void *dst;
+
+	if (byte >= 0 && len) {
+		lib_iov_next(&it, 1, &dst);
+		*(uint8_t *)dst = (uint8_t)byte;
+		atomic_store(&ch->rx.urg_byte, -1);
+		return 1;
+	}
+	if (byte >= 0)
+		return 0;
+	if (n < 0 && n != -EAGAIN)
+		return channel_error(ch, (int)n);
+	if (atomic_load(&ch->rx.oob_inline) ||
+	    !(cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_URG_PENDING))
+		return lib_fail_plain(-EINVAL);
+	return n == 0 ? 0 : lib_fail_plain(-EAGAIN);
+}
+
 static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags)
 {
@@ -127,9 +215,11 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 
 	if (!channel_mine(ch))
 		return lib_fail_plain(-EPERM);
-	if (flags & ~(SMCDU_DONTWAIT | SMCDU_WAITALL))
+	if (flags & ~(SMCDU_DONTWAIT | SMCDU_WAITALL | SMCDU_OOB))
 		return lib_fail_plain(-EINVAL);
 	lib_add(&ch->rx.calls, 1);
+	if (flags & SMCDU_OOB)
+		return recv_urgent(ch, iov, len);
 	while (done < len) {
 		n = rx_wait_unread(ch, flags);
 		if (n <= 0)
@@ -163,6 +253,17 @@ ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov, int iovcn
 	ssize_t len = lib_iov_len(iov, iovcnt);
 
 	return len < 0 ? lib_fail_plain((int)len) : recv_iov(ch, iov, (size_t)len, flags);
+}
+
+int smcdu_set_oob_inline(struct smcdu_channel *ch, int on)
+{
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (atomic_load(&ch->rx.oob_inline) != !!on) {
+		atomic_store(&ch->rx.oob_inline, !!on);
+		keep_urgent(&ch->rx);
+	}
+	return 0;
 }
 
 int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags)

@@ -4,7 +4,7 @@
  *
  * The ring belongs to this half from the accepted acknowledgement up to size bytes further; the
  * daemon reads only what was published. Free space follows from the peer's consumer cursor alone,
- * so the space here is the space there.
+ * so the space here is the space there. Behind an urgent byte there is none until all is consumed.
  */
 #include "smcd/lib/internal.h"
 
@@ -28,6 +28,8 @@ void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 	v->impossible = cursor_advance(cons, w.cons, ch->tx.size, pos - cons, &advance) < 0;
 	v->cons = cons + advance;
 	v->space = ch->tx.size - (uint32_t)(pos - v->cons);
+	if (pos == lib_get(&ch->tx.urg) && v->cons != pos)
+		v->space = 0;
 	if (!v->status && (w.conn_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
 		v->status = -ECONNRESET;
 }
@@ -99,6 +101,25 @@ static void copy_in(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 	}
 }
 
+/*
+ * A send whose last byte is urgent begins, with all before it consumed: the mark may go ahead of the
+ * byte, so that the peer hears of it while it is under way.
+ */
+static void mark_urgent(struct smcdu_channel *ch, size_t len)
+{
+	/* Not later than tx_pos at that place, whose store is a release. */
+	atomic_store_explicit(&ch->ctl->tx_urg, lib_get(&ch->tx.pos) + len, memory_order_relaxed);
+}
+
+/* It ends, with @left bytes not taken: no byte is urgent then. */
+static void settle_urgent(struct smcdu_channel *ch, size_t left)
+{
+	if (left)
+		atomic_store_explicit(&ch->ctl->tx_urg, 0, memory_order_relaxed);
+	else
+		atomic_store_explicit(&ch->tx.urg, lib_get(&ch->tx.pos), memory_order_relaxed);
+}
+
 static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags)
 {
@@ -110,7 +131,7 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 
 	if (!channel_mine(ch))
 		return lib_fail_plain(-EPERM);
-	if (flags & ~SMCDU_DONTWAIT)
+	if (flags & ~(SMCDU_DONTWAIT | SMCDU_OOB))
 		return lib_fail_plain(-EINVAL);
 	lib_add(&ch->tx.calls, 1);
 	while (done < len) {
@@ -122,11 +143,15 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 			break;
 		n = len - done < space ? len - done : space;
 		n = n < PUBLISH_CHUNK ? n : PUBLISH_CHUNK;
+		if (!done && (flags & SMCDU_OOB))
+			mark_urgent(ch, len);
 		copy_in(ch, &it, n);
 		ch->tx.reserved = 0; /* that space is taken now */
 		publish(ch, n);
 		done += n;
 	}
+	if (done && (flags & SMCDU_OOB))
+		settle_urgent(ch, len - done);
 	if (done || !len)
 		return (ssize_t)done;
 	return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);

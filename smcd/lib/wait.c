@@ -110,7 +110,7 @@ static uint32_t wait_bits(unsigned int events)
 {
 	uint32_t bits = 0;
 
-	if (events & SMCDU_IN)
+	if (events & (SMCDU_IN | SMCDU_PRI))
 		bits |= CHAN_WAIT_RX;
 	/* Errors are always reported; of the two bits this one wakes less often for nothing. */
 	if ((events & SMCDU_OUT) || !bits)
@@ -304,7 +304,7 @@ int smcdu_set_events(struct smcdu_channel *ch, unsigned int events)
 
 	if (!channel_mine(ch))
 		return lib_fail_plain(-EPERM);
-	if (events & ~(SMCDU_IN | SMCDU_OUT))
+	if (events & ~(SMCDU_IN | SMCDU_OUT | SMCDU_PRI))
 		return lib_fail_plain(-EINVAL);
 	w->interest = events;
 	if (!added || w->epoll < 0)
@@ -321,7 +321,11 @@ int smcdu_set_events(struct smcdu_channel *ch, unsigned int events)
 
 int smcdu_events(struct smcdu_channel *ch)
 {
+	struct rx_view v;
+
 	if (!channel_mine(ch))
 		return lib_fail_plain(-EPERM);
+	/* An urgent byte alone makes nobody receive, but its sender waits for it to be passed. */
+	rx_take_in(ch, &v);
 	return (int)wait_rearm(ch);
 }

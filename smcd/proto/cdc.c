@@ -94,10 +94,22 @@ void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg)
 	msg->prod = cdc_load_prod(dmb, order);
 }
 
-bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told, bool blocked)
+void cdc_take_urgent(void *dmb)
+{
+	uint8_t *flags = (uint8_t *)dmb + CDC_CONS_WORD + WORD_PROD_FLAGS;
+
+	/* Atomic: the device may be storing the word that the flags are in. */
+	__atomic_fetch_and(flags, (uint8_t)~CDC_URG_PRESENT, __ATOMIC_RELEASE);
+}
+
+bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told,
+	uint8_t prod_flags)
 {
 	uint64_t limit = n / 10 > 2304 ? n / 10 : 2304;
 	uint64_t seen_free = n - (rx_total - rx_told); /* what the writer believes to be free */
 
-	return rx_pos - rx_told > limit && (seen_free <= n / 2 || blocked);
+	if (prod_flags & CDC_CONS_REQUEST)
+		return rx_pos != rx_told;
+	return rx_pos - rx_told > limit &&
+	       (seen_free <= n / 2 || (prod_flags & CDC_WRITER_BLOCKED));
 }

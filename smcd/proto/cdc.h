@@ -28,9 +28,9 @@
 
 /* Producer flags, byte 22. */
 #define CDC_WRITER_BLOCKED 0x80u /* B: the ring was full when this was written */
-#define CDC_URG_PENDING	   0x40u /* P */
-#define CDC_URG_PRESENT	   0x20u /* U */
-#define CDC_CONS_REQUEST   0x10u /* R */
+#define CDC_URG_PENDING	   0x40u /* P: an urgent byte is on its way */
+#define CDC_URG_PRESENT	   0x20u /* U: the last byte before the producer cursor is urgent */
+#define CDC_CONS_REQUEST   0x10u /* R: wants to be told of whatever is consumed */
 
 /* Connection state flags, byte 23; all sticky. */
 #define CDC_SENDING_DONE   0x80u /* D: half closed */
@@ -68,11 +68,22 @@ struct smc_cursor cdc_load_prod(const void *dmb, enum cdc_order order);
 void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg);
 
 /*
- * Whether a reader that has consumed up to @rx_pos must tell the writer, having last told it
- * @rx_told, in a ring of @n bytes into which @rx_total bytes have arrived. The kernel's rule
- * (SMC-D 5.6): more than max(n/10, 2304) untold bytes, and at most half the ring free as the writer
- * knows it or the writer blocked.
+ * Takes the U flag out of the block in our own DMB, once it was taken note of. It would stand there
+ * until the peer's next CDC, whose producer cursor becomes visible first: whoever looks in between
+ * would take an ordinary byte for an urgent one. The peer sends nothing behind an urgent byte before
+ * it was told that the byte is consumed, so this must come before that is told. Release: whoever
+ * finds the flag gone finds what was noted.
  */
-bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told, bool blocked);
+void cdc_take_urgent(void *dmb);
+
+/*
+ * Whether a reader that has consumed up to @rx_pos must tell the writer, having last told it
+ * @rx_told, in a ring of @n bytes into which @rx_total bytes have arrived; @prod_flags are the
+ * writer's. The kernel's rule (SMC-D 5.6): anything untold if the writer asked for it (R); else more
+ * than max(n/10, 2304) untold bytes, and at most half the ring free as the writer knows it or the
+ * writer blocked (B).
+ */
+bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told,
+	uint8_t prod_flags);
 
 #endif

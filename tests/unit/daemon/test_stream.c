@@ -185,6 +185,141 @@ static void failed_payload_sends_no_cdc(void **state)
 	free(e);
 }
 
+/* The CDC that @e wrote last. */
+static struct cdc_msg said(struct end *e)
+{
+	struct cdc_msg m;
+
+	cdc_load(e->peer->dmb, CDC_BIG, &m);
+	return m;
+}
+
+/* B says what the last transmission found, also in CDCs that move nothing. */
+static void blocked_stands(void **state)
+{
+	struct end *e = new_pair();
+
+	put(&e[0], N);
+	assert_int_equal(stream_push(&e[0].s, N, UINT64_MAX, 0, false), N);
+	assert_int_equal(said(&e[0]).prod_flags, CDC_WRITER_BLOCKED);
+	assert_int_equal(stream_push(&e[0].s, N, 0, 0, true), 0);
+	assert_int_equal(said(&e[0]).prod_flags, CDC_WRITER_BLOCKED);
+	assert_int_equal(take(&e[1]), N);
+	assert_int_equal(stream_push(&e[1].s, 0, 0, 0, true), 0);
+	assert_int_equal(take(&e[0]), 0);
+	put(&e[0], 1);
+	assert_int_equal(stream_push(&e[0].s, N + 1, UINT64_MAX, 0, false), 1);
+	assert_int_equal(said(&e[0]).prod_flags, 0);
+	free(e);
+}
+
+/* R: whatever is consumed is told. */
+static void update_on_request(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+	struct cdc_msg m = { .prod = { 0, 10 } };
+
+	cdc_encode(e->dmb, &m, CDC_BIG);
+	assert_int_equal(stream_pull(&e->s, &news), 0);
+	assert_int_equal(stream_consume(&e->s, 1), 0);
+	assert_false(stream_update_due(&e->s));
+	m.prod_flags = CDC_CONS_REQUEST;
+	cdc_encode(e->dmb, &m, CDC_BIG);
+	assert_int_equal(stream_pull(&e->s, &news), 0);
+	assert_true(stream_update_due(&e->s));
+	assert_int_equal(stream_push(&e->s, 0, 0, 0, true), 0);
+	assert_false(stream_update_due(&e->s));
+	free(e);
+}
+
+/* P while the urgent byte is under way, U in the CDC that ends with it, then neither. */
+static void urgent_is_the_last_of_its_cdc(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	put(&e[0], 1000);
+	e[0].s.tx_urg = 700;
+	assert_int_equal(stream_push(&e[0].s, 1000, 300, 0, false), 300);
+	assert_int_equal(said(&e[0]).prod_flags, CDC_URG_PENDING);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_false(news.urgent);
+	assert_int_equal(stream_push(&e[0].s, 1000, 1000, 0, false), 400);
+	assert_int_equal(said(&e[0]).prod_flags, CDC_URG_PENDING | CDC_URG_PRESENT);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_true(news.urgent);
+	assert_int_equal(e[1].s.rx_urg, 700);
+	cdc_take_urgent(e[1].dmb);
+	assert_int_equal(said(&e[0]).prod_flags, CDC_URG_PENDING);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_false(news.urgent);
+	/* The sender waits for the reader to pass it: that is told at once. */
+	assert_int_equal(stream_consume(&e[1].s, 699), 0);
+	assert_false(stream_update_due(&e[1].s));
+	assert_false(stream_unread(&e[1].s)); /* it is not read in order */
+	assert_int_equal(stream_consume(&e[1].s, 698), -EPROTO);
+	assert_int_equal(stream_consume(&e[1].s, 700), 0);
+	assert_true(stream_update_due(&e[1].s));
+	assert_int_equal(stream_push(&e[1].s, 0, 0, 0, true), 0);
+	assert_false(stream_update_due(&e[1].s));
+	/* A consumer update of the sender says nothing of it any more. */
+	assert_int_equal(stream_push(&e[0].s, 1000, 0, 0, true), 0);
+	assert_int_equal(said(&e[0]).prod_flags, 0);
+	assert_int_equal(stream_push(&e[0].s, 1000, 1000, 0, false), 300);
+	assert_int_equal(said(&e[0]).prod_flags, 0);
+	assert_int_equal(take(&e[1]), 300);
+	assert_int_equal(e[1].s.rx_urg, 700);
+	free(e);
+}
+
+/* An end right behind it overwrites the block: it says it again, until it is confirmed. */
+static void urgent_survives_an_end(void **state)
+{
+	struct end *e = new_pair();
+	struct stream_news news;
+
+	put(&e[0], 10);
+	e[0].s.tx_urg = 10;
+	assert_int_equal(stream_push(&e[0].s, 10, 1000, 0, false), 10);
+	assert_int_equal(stream_push(&e[0].s, 10, 0, CDC_CONN_CLOSED, true), 0);
+	assert_int_equal(said(&e[0]).prod_flags, CDC_URG_PRESENT);
+	assert_int_equal(stream_pull(&e[1].s, &news), 0);
+	assert_true(news.urgent);
+	assert_int_equal(news.conn_flags, CDC_CONN_CLOSED);
+	assert_int_equal(take(&e[1]), 10);
+	assert_int_equal(stream_push(&e[1].s, 0, 0, 0, true), 0);
+	assert_int_equal(stream_pull(&e[0].s, &news), 0);
+	assert_int_equal(stream_push(&e[0].s, 10, 0, CDC_CONN_CLOSED, true), 0);
+	assert_int_equal(said(&e[0]).prod_flags, 0);
+	free(e);
+}
+
+/* Marks that an application invents stay within its own stream. */
+static void lying_marks(void **state)
+{
+	uint64_t marks[] = { 0, 1, 99, 100, 101, N, N + 1, UINT64_MAX };
+	struct stream_news news;
+	size_t i;
+
+	for (i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+		struct end *e = new_pair();
+		ssize_t len;
+
+		put(&e[0], 100);
+		e[0].s.tx_urg = marks[i];
+		len = stream_push(&e[0].s, 100, UINT64_MAX, 0, false);
+		assert_int_equal(len, marks[i] > 0 && marks[i] < 100 ? marks[i] : 100);
+		assert_int_equal(stream_pull(&e[1].s, &news), 0);
+		assert_int_equal(news.bytes, len);
+		assert_int_equal(e[1].s.rx_urg, marks[i] && marks[i] <= 100 ? marks[i] : 0);
+		e[0].s.tx_urg = 50; /* back */
+		assert_int_equal(stream_push(&e[0].s, 100, UINT64_MAX, 0, false),
+			marks[i] == 1 ? 49 : 100 - len);
+		free(e);
+	}
+}
+
 /* Writes a CDC into @e's DMB as its peer would. */
 static void lie(struct end *e, uint64_t prod, uint64_t cons)
 {
@@ -265,6 +400,11 @@ int main(void)
 		cmocka_unit_test(full_ring_and_blocked_flag),
 		cmocka_unit_test(budget_and_force),
 		cmocka_unit_test(failed_payload_sends_no_cdc),
+		cmocka_unit_test(blocked_stands),
+		cmocka_unit_test(update_on_request),
+		cmocka_unit_test(urgent_is_the_last_of_its_cdc),
+		cmocka_unit_test(urgent_survives_an_end),
+		cmocka_unit_test(lying_marks),
 		cmocka_unit_test(lying_cursors),
 		cmocka_unit_test(lying_reader),
 		cmocka_unit_test(half_open),

@@ -207,17 +207,17 @@ static void test_update_due_table(void **state)
 
 		assert_int_equal(n, clc_code_size(code) - CDC_SIZE);
 		/* The ring is full: the limit alone decides. */
-		assert_false(cdc_update_due(n, told + n, told, told, true));
-		assert_false(cdc_update_due(n, told + n, told + l, told, true));
-		assert_true(cdc_update_due(n, told + n, told + l + 1, told, false));
-		assert_true(cdc_update_due(n, told + n, told + l + 1, told, true));
+		assert_false(cdc_update_due(n, told + n, told, told, CDC_WRITER_BLOCKED));
+		assert_false(cdc_update_due(n, told + n, told + l, told, CDC_WRITER_BLOCKED));
+		assert_true(cdc_update_due(n, told + n, told + l + 1, told, 0));
+		assert_true(cdc_update_due(n, told + n, told + l + 1, told, CDC_WRITER_BLOCKED));
 		/*
 		 * Half of it free as the writer knows: due; one byte more free: only if it is
 		 * blocked.
 		 */
-		assert_true(cdc_update_due(n, told + n - h, told + l + 1, told, false));
-		assert_false(cdc_update_due(n, told + n - h - 1, told + l + 1, told, false));
-		assert_true(cdc_update_due(n, told + n - h - 1, told + l + 1, told, true));
+		assert_true(cdc_update_due(n, told + n - h, told + l + 1, told, 0));
+		assert_false(cdc_update_due(n, told + n - h - 1, told + l + 1, told, 0));
+		assert_true(cdc_update_due(n, told + n - h - 1, told + l + 1, told, CDC_WRITER_BLOCKED));
 	}
 }
 
@@ -243,7 +243,7 @@ static void stream_random(uint32_t n, unsigned int seed)
 		assert_true(adv == put);
 		tx += put;
 		rx += round % 3 ? (uint64_t)random() % (tx - rx + 1) : tx - rx;
-		if (cdc_update_due(n, tx, rx, told, blocked)) {
+		if (cdc_update_due(n, tx, rx, told, blocked ? CDC_WRITER_BLOCKED : 0)) {
 			assert_int_equal(cursor_advance(told, cursor_of(rx, n), n, tx - told, &adv),
 				0);
 			told += adv;
