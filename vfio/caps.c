@@ -56,6 +56,22 @@ static int parse_zpci_base(const struct vfio_cap *cap, struct vfio_dev_info *inf
 	return 0;
 }
 
+/* Version 1 ends before imaxstbl, and its maxstbl is a constant of the kernel. */
+static int parse_zpci_group(const struct vfio_cap *cap, struct vfio_dev_info *info)
+{
+	struct vfio_device_info_cap_zpci_group g;
+	size_t need = offsetof(struct vfio_device_info_cap_zpci_group, imaxstbl);
+
+	if (cap->version >= 2)
+		need += sizeof(g.imaxstbl);
+	if (cap->len < need)
+		return -EPROTO;
+	memset(&g, 0, sizeof(g));
+	memcpy(&g, cap->data, need);
+	info->max_store = g.imaxstbl;
+	return 0;
+}
+
 int vfio_caps_device(struct vfio_caps *c, struct vfio_dev_info *info)
 {
 	struct vfio_dev_info out = *info;
@@ -63,8 +79,11 @@ int vfio_caps_device(struct vfio_caps *c, struct vfio_dev_info *info)
 	int r;
 
 	while ((r = vfio_caps_next(c, &cap)) > 0) {
-		if (cap.id == VFIO_DEVICE_INFO_CAP_ZPCI_BASE && cap.version >= 1 &&
-			parse_zpci_base(&cap, &out) < 0)
+		if (cap.version < 1)
+			continue;
+		if (cap.id == VFIO_DEVICE_INFO_CAP_ZPCI_BASE && parse_zpci_base(&cap, &out) < 0)
+			return -EPROTO;
+		if (cap.id == VFIO_DEVICE_INFO_CAP_ZPCI_GROUP && parse_zpci_group(&cap, &out) < 0)
 			return -EPROTO;
 	}
 	if (r == 0)

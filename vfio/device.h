@@ -4,8 +4,8 @@
  *
  * What a VFIO device file descriptor and its container offer (information with capability chains,
  * regions, DMA mapping, one MSI eventfd, reset), whoever serves it: a kernel through ioctl/pread/
- * pwrite, or another process over vfio-user. Region transports (region.c, later bar.c) are built on
- * this and never know which one they use.
+ * pwrite, or another process over vfio-user. Transports (region.c, bar.c) are built on this and
+ * never know which one they use.
  *
  * Invariants: a device has one owner and one submitting thread at a time; every call completes or
  * fails before it returns; after -ENODEV every later call fails with -ENODEV.
@@ -39,6 +39,8 @@ struct vfio_dev_info {
 	uint32_t fh;		/* 0 when not reported */
 	uint64_t start_dma;	/* usable IOVA range, inclusive */
 	uint64_t end_dma;
+	/* From the zPCI group capability: longest PCISTB of the hardware, 0 when not reported. */
+	uint16_t max_store;
 };
 
 struct vfio_region_desc {

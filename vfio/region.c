@@ -8,13 +8,11 @@
  * resolves addresses through its DMA map, mapped. A source that is all of this is used in place,
  * any other is copied to the transfer memory first.
  *
- * Transfer memory (a sealed memfd of our own, written once, DMA-mapped): the first page receives
- * the replies of loads, the others are bounce space for one batch. The kernel writes a load's reply
- * to a page it has not asked for write access to, so that page must be our own, present and dirty;
- * the preset value keeps it so and shows whether a reply was delivered at all.
- *
- * After -ENODEV, -ETIMEDOUT or -EPROTO from the device nothing is known about its state any more:
- * the transport is dead and every later call fails with -ENODEV.
+ * Transfer memory (a sealed memfd of our own, written once, DMA-mapped, not inherited by children):
+ * the first page receives the replies of loads, the others are bounce space for one batch. The
+ * kernel writes a load's reply to a page it has not asked for write access to, so that page must be
+ * our own, present and dirty; the preset value keeps it so and shows whether a reply was delivered
+ * at all.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,16 +21,13 @@
 
 #include "vfio/base/endian.h"
 #include "vfio/base/fd.h"
-#include "vfio/zpci.h"
+#include "vfio/transport.h"
 #include "zpci-io.h"
 
 #define XFER_PAGES (1u + ZPCI_BATCH_MAX)
 #define XFER_SIZE  ((size_t)XFER_PAGES * ZPCI_PAGE_SIZE)
 /* In the device's byte order. Read as an ISM reply, it says ret 0xFFFF: no answer. */
 #define SENTINEL   htobe64(UINT64_C(0xA5A5A5A5FFFFA5A5))
-
-#define PCI_CONFIG_COMMAND 4u
-#define PCI_COMMAND_ENABLE 0x6u /* memory space, bus master */
 
 /* Memory that zpci_dma_map() made usable as a source, by address. */
 struct source_map {
@@ -41,10 +36,8 @@ struct source_map {
 };
 
 struct region_zpci {
-	struct zpci z; /* first */
-	struct vfio_device *dev;
+	struct transport t; /* first */
 	struct vfio_region_desc io;
-	bool dead;
 	uint8_t *xfer;
 	int xfer_fd;
 	size_t bounce_used; /* bytes of the bounce pages taken by the batch being built */
@@ -56,27 +49,12 @@ struct region_zpci {
 	struct vfio_region_wr wr[ZPCI_BATCH_MAX];
 };
 
-_Static_assert(offsetof(struct region_zpci, z) == 0, "zpci is embedded first");
+_Static_assert(offsetof(struct region_zpci, t) == 0, "transport is embedded first");
 _Static_assert(sizeof(struct zpci_io_req) == 32, "request");
 
 static struct region_zpci *region_of(struct zpci *z)
 {
 	return (struct region_zpci *)z;
-}
-
-/* Notes what a device error means for the transport; returns the error to report. */
-static int note(struct region_zpci *r, int err)
-{
-	if (err == -ENODEV || err == -ETIMEDOUT || err == -EPROTO)
-		r->dead = true;
-	return err == -EPROTO ? -ENODEV : err;
-}
-
-/* For instructions everything else is "the device refused or failed". */
-static int note_io(struct region_zpci *r, int err)
-{
-	err = note(r, err);
-	return err == 0 || err == -ENODEV || err == -ETIMEDOUT ? err : -EIO;
 }
 
 /* Index of the first map that starts after @addr. */
@@ -118,7 +96,7 @@ static bool usable_in_place(struct region_zpci *r, const void *data, size_t len)
 	uintptr_t addr = (uintptr_t)data;
 
 	return addr % 8 == 0 && addr % ZPCI_PAGE_SIZE + len <= ZPCI_PAGE_SIZE &&
-	       (!r->dev->iova_is_va || is_mapped(r, addr, len));
+	       (!r->t.dev->iova_is_va || is_mapped(r, addr, len));
 }
 
 /* A copy of @data in bounce space; a batch's worst case, every source a page, fits. */
@@ -130,8 +108,8 @@ static const void *bounce(struct region_zpci *r, const void *data, size_t len)
 	if (at % ZPCI_PAGE_SIZE + len > ZPCI_PAGE_SIZE)
 		at = (at + ZPCI_PAGE_SIZE - 1) & ~(size_t)(ZPCI_PAGE_SIZE - 1);
 	r->bounce_used = at + len;
-	r->z.counters.bounced++;
-	r->z.counters.bounced_bytes += len;
+	r->t.z.counters.bounced++;
+	r->t.z.counters.bounced_bytes += len;
 	p = r->xfer + ZPCI_PAGE_SIZE + at;
 	memcpy(p, data, len);
 	return p;
@@ -140,8 +118,9 @@ static const void *bounce(struct region_zpci *r, const void *data, size_t len)
 static int region_store(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done)
 {
 	struct region_zpci *r = region_of(z);
+	struct vfio_device *dev = r->t.dev;
 
-	if (r->dead)
+	if (r->t.dead)
 		return -ENODEV;
 	r->bounce_used = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -162,7 +141,7 @@ static int region_store(struct zpci *z, const struct zpci_store *v, size_t n, si
 			.len = sizeof(r->req[i]),
 		};
 	}
-	return note_io(r, r->dev->ops->region_write_batch(r->dev, &r->io, r->wr, n, done));
+	return transport_note_io(&r->t, dev->ops->region_write_batch(dev, &r->io, r->wr, n, done));
 }
 
 /* The reply arrives as eight big-endian bytes with the datum right-justified. */
@@ -182,13 +161,13 @@ static int region_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out
 		.pcias = pcias,
 	};
 
-	if (r->dead)
+	if (r->t.dead)
 		return -ENODEV;
 	/* The device reads nothing here; the write being ours is what counts, not its order. */
 	__atomic_store_n(reply, SENTINEL, __ATOMIC_RELAXED);
-	n = r->dev->ops->region_write(r->dev, &r->io, ZPCI_IO_REQ_OFFSET, &req, sizeof(req));
+	n = r->t.dev->ops->region_write(r->t.dev, &r->io, ZPCI_IO_REQ_OFFSET, &req, sizeof(req));
 	if (n != (ssize_t)sizeof(req))
-		return note_io(r, n < 0 ? (int)n : -EIO);
+		return transport_note_io(&r->t, n < 0 ? (int)n : -EIO);
 	/* Acquire: orders this load of the reply after the write that had it stored. */
 	raw = __atomic_load_n(reply, __ATOMIC_ACQUIRE);
 	if (raw == SENTINEL)
@@ -222,19 +201,19 @@ static int region_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t
 	size_t i;
 	int e;
 
-	if (r->dead)
+	if (r->t.dead)
 		return -ENODEV;
-	e = r->dev->iova_is_va ? maps_reserve(r) : 0;
+	e = r->t.dev->iova_is_va ? maps_reserve(r) : 0;
 	if (e < 0)
 		return e;
 	i = map_after(r, start);
 	if ((i > 0 && r->maps[i - 1].len > start - r->maps[i - 1].start) ||
 		(i < r->nmaps && r->maps[i].start - start < len))
 		return -EEXIST;
-	e = note(r, r->dev->ops->dma_map(r->dev, va, len, fd, fd_offset, &got));
+	e = transport_note(&r->t, r->t.dev->ops->dma_map(r->t.dev, va, len, fd, fd_offset, &got));
 	if (e < 0)
 		return e;
-	if (r->dev->iova_is_va) {
+	if (r->t.dev->iova_is_va) {
 		memmove(&r->maps[i + 1], &r->maps[i], (r->nmaps - i) * sizeof(*r->maps));
 		r->maps[i] = (struct source_map){ start, len };
 		r->nmaps++;
@@ -248,9 +227,9 @@ static int region_dma_unmap(struct zpci *z, uint64_t iova, size_t len)
 	struct region_zpci *r = region_of(z);
 	size_t i;
 
-	if (r->dead)
+	if (r->t.dead)
 		return -ENODEV;
-	if (r->dev->iova_is_va) {
+	if (r->t.dev->iova_is_va) {
 		i = map_after(r, (uintptr_t)iova);
 		if (i == 0 || r->maps[i - 1].start != iova || r->maps[i - 1].len != len)
 			return -EINVAL;
@@ -258,81 +237,7 @@ static int region_dma_unmap(struct zpci *z, uint64_t iova, size_t len)
 		r->nmaps--;
 		memmove(&r->maps[i - 1], &r->maps[i], (r->nmaps - (i - 1)) * sizeof(*r->maps));
 	}
-	return note(r, r->dev->ops->dma_unmap(r->dev, iova, len));
-}
-
-static int region_set_msi(struct zpci *z, int eventfd)
-{
-	struct region_zpci *r = region_of(z);
-
-	return r->dead ? -ENODEV : note(r, r->dev->ops->set_msi(r->dev, eventfd));
-}
-
-/* Reads or writes configuration space; little-endian by definition of PCI. */
-static int config_access(
-	struct region_zpci *r, uint64_t offset, uint8_t *buf, size_t len, bool write)
-{
-	const struct vfio_device_ops *ops = r->dev->ops;
-	struct vfio_region_desc config;
-	ssize_t n;
-	int e = ops->get_region(r->dev, VFIO_DEV_REGION_CONFIG, &config);
-
-	if (e < 0)
-		return e;
-	n = write ? ops->region_write(r->dev, &config, offset, buf, len)
-		  : ops->region_read(r->dev, &config, offset, buf, len);
-	if (n < 0)
-		return (int)n;
-	return (size_t)n == len ? 0 : -EIO;
-}
-
-static int enable_function(struct region_zpci *r)
-{
-	uint8_t cmd[2];
-	int e = config_access(r, PCI_CONFIG_COMMAND, cmd, sizeof(cmd), false);
-
-	if (e < 0)
-		return e;
-	cmd[0] |= PCI_COMMAND_ENABLE;
-	return config_access(r, PCI_CONFIG_COMMAND, cmd, sizeof(cmd), true);
-}
-
-static int region_side_channel(struct zpci *z, int fd)
-{
-	struct region_zpci *r = region_of(z);
-
-	if (r->dead)
-		return -ENODEV;
-	if (!r->dev->ops->side_channel)
-		return -EOPNOTSUPP;
-	return note(r, r->dev->ops->side_channel(r->dev, fd));
-}
-
-static int region_reset(struct zpci *z)
-{
-	struct region_zpci *r = region_of(z);
-	int e;
-
-	if (r->dead)
-		return -ENODEV;
-	e = r->dev->ops->reset(r->dev);
-	if (e == 0)
-		e = enable_function(r);
-	return note(r, e);
-}
-
-static int region_liveness_fd(struct zpci *z)
-{
-	struct region_zpci *r = region_of(z);
-
-	return r->dev->ops->liveness_fd(r->dev);
-}
-
-static int region_check(struct zpci *z)
-{
-	struct region_zpci *r = region_of(z);
-
-	return r->dead ? -ENODEV : note(r, r->dev->ops->check(r->dev));
+	return transport_note(&r->t, r->t.dev->ops->dma_unmap(r->t.dev, iova, len));
 }
 
 /* The device goes first, and its DMA maps with it: only then may their memory go. */
@@ -340,8 +245,8 @@ static void region_close(struct zpci *z)
 {
 	struct region_zpci *r = region_of(z);
 
-	r->dev = vfio_device_close(r->dev);
-	if (r->xfer)
+	r->t.dev = vfio_device_close(r->t.dev);
+	if (r->xfer && zpci_in_owner(z)) /* a child has something else there */
 		munmap(r->xfer, XFER_SIZE);
 	fd_closep(&r->xfer_fd);
 	free(r->maps);
@@ -352,44 +257,26 @@ static const struct zpci_ops region_ops = {
 	.store = region_store,
 	.dma_map = region_dma_map,
 	.dma_unmap = region_dma_unmap,
-	.set_msi = region_set_msi,
-	.reset = region_reset,
-	.side_channel = region_side_channel,
-	.liveness_fd = region_liveness_fd,
-	.check = region_check,
+	.set_msi = transport_set_msi,
+	.reset = transport_reset,
+	.side_channel = transport_side_channel,
+	.liveness_fd = transport_liveness_fd,
+	.check = transport_check,
 	.close = region_close,
 };
 
 /* The header is read in the one form that all servers of the region accept: 16 bytes at 0. */
 static int read_header(struct region_zpci *r)
 {
+	struct vfio_device *dev = r->t.dev;
 	struct zpci_io_hdr hdr;
-	ssize_t n = r->dev->ops->region_read(r->dev, &r->io, ZPCI_IO_HDR_OFFSET, &hdr, sizeof(hdr));
+	ssize_t n = dev->ops->region_read(dev, &r->io, ZPCI_IO_HDR_OFFSET, &hdr, sizeof(hdr));
 
 	if (n < 0)
 		return (int)n;
 	if (n != (ssize_t)sizeof(hdr) || hdr.max < 8 || hdr.max > ZPCI_PAGE_SIZE)
 		return -EPROTO;
-	r->z.caps.max_store = hdr.max;
-	return 0;
-}
-
-static int read_geometry(struct region_zpci *r)
-{
-	struct vfio_region_desc bar;
-	uint8_t id[4];
-	int e = config_access(r, 0, id, sizeof(id), false);
-
-	if (e < 0)
-		return e;
-	r->z.caps.vendor = (uint16_t)(id[0] | id[1] << 8);
-	r->z.caps.device = (uint16_t)(id[2] | id[3] << 8);
-	for (uint32_t i = 0; i <= ZPCI_PCIAS_MAX; i++) {
-		e = r->dev->ops->get_region(r->dev, i, &bar);
-		if (e < 0 && e != -EINVAL)
-			return e;
-		r->z.caps.bar_size[i] = e < 0 ? 0 : bar.size;
-	}
+	r->t.z.caps.max_store = hdr.max;
 	return 0;
 }
 
@@ -406,29 +293,25 @@ static int make_transfer_memory(struct region_zpci *r)
 		return -errno;
 	r->xfer = p;
 	memset(p, 0, XFER_SIZE); /* present and dirty before the device sees it */
-	return r->dev->ops->dma_map(r->dev, p, XFER_SIZE, r->xfer_fd, 0, &iova);
+	if (madvise(p, XFER_SIZE, MADV_DONTFORK) < 0)
+		return -errno;
+	return r->t.dev->ops->dma_map(r->t.dev, p, XFER_SIZE, r->xfer_fd, 0, &iova);
 }
 
 static int open_function(struct region_zpci *r)
 {
-	struct vfio_device *dev = r->dev;
-	int e = vfio_device_find_region(dev, ZPCI_IO_REGION_TYPE, ZPCI_IO_REGION_SUBTYPE,
-		ZPCI_IO_REGION_SIZE, &r->io);
+	int e = read_header(r);
 
 	if (e == 0)
-		e = dev->ops->get_info(dev, &r->z.caps.info);
+		e = transport_describe(&r->t);
 	if (e == 0)
-		e = read_header(r);
-	if (e == 0)
-		e = read_geometry(r);
-	if (e == 0)
-		e = enable_function(r);
+		e = transport_enable(&r->t);
 	if (e == 0)
 		e = make_transfer_memory(r);
 	return e;
 }
 
-int zpci_open_region(struct vfio_device *dev, struct zpci **ret)
+int zpci_open_region(struct vfio_device *dev, const struct vfio_region_desc *io, struct zpci **ret)
 {
 	struct region_zpci *r = calloc(1, sizeof(*r));
 	int e;
@@ -437,15 +320,16 @@ int zpci_open_region(struct vfio_device *dev, struct zpci **ret)
 		vfio_device_close(dev);
 		return -ENOMEM;
 	}
-	zpci_init(&r->z, &region_ops);
-	r->z.caps.transport = "zpci-io-region";
-	r->dev = dev;
+	zpci_init(&r->t.z, &region_ops);
+	r->t.z.caps.transport = "zpci-io-region";
+	r->t.dev = dev;
+	r->io = *io;
 	r->xfer_fd = -1;
 	e = open_function(r);
 	if (e < 0) {
-		zpci_close(&r->z);
+		zpci_close(&r->t.z);
 		return e;
 	}
-	*ret = &r->z;
+	*ret = &r->t.z;
 	return 0;
 }

@@ -3,18 +3,80 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include "vfio/base/log.h"
+#include "vfio/transport.h"
+#include "zpci-io.h"
+
+/*
+ * Whose door it is, asked before every store, so it must not cost a system call. A thread is named
+ * by the address of this variable: no two threads share it while both live.
+ */
+static __thread char self;
+
+/* The kernel wipes the page in every child, however it came to be. */
+static char *make_mark(void)
+{
+	char *p = mmap(NULL, ZPCI_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		-1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	if (madvise(p, ZPCI_PAGE_SIZE, MADV_WIPEONFORK) < 0) {
+		munmap(p, ZPCI_PAGE_SIZE);
+		return NULL;
+	}
+	*p = 1;
+	return p;
+}
 
 void zpci_init(struct zpci *z, const struct zpci_ops *ops)
 {
 	z->ops = ops;
+	z->owner_thread = &self;
+	z->owner_mark = make_mark();
 	z->owner_pid = getpid();
+}
+
+bool zpci_in_owner(const struct zpci *z)
+{
+	return z->owner_mark ? *z->owner_mark : z->owner_pid == getpid();
+}
+
+/* Another thread, or a child that inherited the function, would be a second submitter. */
+static int check_owner(const struct zpci *z)
+{
+	return z->owner_thread == &self && zpci_in_owner(z) ? 0 : -EPERM;
+}
+
+int zpci_open(struct vfio_device *dev, struct zpci **ret)
+{
+	struct vfio_region_desc io;
+	int r = vfio_device_find_region(dev, ZPCI_IO_REGION_TYPE, ZPCI_IO_REGION_SUBTYPE,
+		ZPCI_IO_REGION_SIZE, &io);
+
+	if (r == 0)
+		return zpci_open_region(dev, &io, ret);
+	if (r != -ENOENT) {
+		vfio_device_close(dev);
+		return r;
+	}
+	r = zpci_open_bars(dev, ret);
+	if (r == -ENOENT)
+		log_err("vfio: the device has neither the zPCI I/O region nor BARs that take block "
+			"stores; bind the ISM function to ism_vfio_pci (Linux 7.1 or later), or to "
+			"vfio-pci on a kernel that has the region");
+	return r;
 }
 
 struct zpci *zpci_close(struct zpci *z)
 {
 	if (z) {
 		z->ops->close(z);
+		if (z->owner_mark)
+			munmap(z->owner_mark, ZPCI_PAGE_SIZE);
 		free(z);
 	}
 	return NULL;
@@ -28,12 +90,6 @@ const struct zpci_caps *zpci_caps(const struct zpci *z)
 const struct zpci_counters *zpci_counters(const struct zpci *z)
 {
 	return &z->counters;
-}
-
-/* A child that inherited the function would be a second submitter. */
-static int check_owner(const struct zpci *z)
-{
-	return z->owner_pid == getpid() ? 0 : -EPERM;
 }
 
 /* The rules every transport relies on: see the header. */

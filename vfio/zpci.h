@@ -10,14 +10,14 @@
  *	len 1..max_store; (offset mod 4096) + len <= 4096; offset + len <= BAR size; pcias 0..5
  *
  * Invariants
- * - One submitter: a struct zpci belongs to one thread and to the process that opened it; a call
- *   from another process (after fork) fails with -EPERM.
+ * - One submitter: a struct zpci belongs to the thread that opened it; a call from another one, or
+ *   from a child after fork, fails with -EPERM and reaches no device.
  * - A store is one PCISTB, a load is one PCILG; nothing is split, merged, repeated or reordered.
  * - Counters count what the transport was asked to execute, never what was refused before.
  *
  * Errors: -EINVAL refused by the common checks, nothing submitted · -EIO the device refused or
  * failed · -ENODEV the function is gone · -ETIMEDOUT no answer (the transport is dead from then on)
- * · -EPERM wrong process.
+ * · -EPERM wrong thread or process.
  */
 #ifndef SMCDU_VFIO_ZPCI_H
 #define SMCDU_VFIO_ZPCI_H
@@ -49,7 +49,7 @@ struct zpci_caps {
 	uint16_t vendor;	/* from config space */
 	uint16_t device;
 	struct vfio_dev_info info;
-	const char *transport;	/* "zpci-io-region", ... */
+	const char *transport;	/* "zpci-io-region", "ism-vfio-pci" */
 };
 
 struct zpci_counters {
@@ -63,11 +63,13 @@ struct zpci_counters {
 };
 
 /*
- * Opens the zPCI I/O region of @dev (found by its type capability) and enables memory access and
- * bus mastering in config space. Takes ownership of @dev, also on failure. 0, -ENOENT when the
- * device has no such region, -EPROTO when its header is nonsense, or the device's error.
+ * Opens the function behind @dev and enables memory access and bus mastering in config space. The
+ * transport is the zPCI I/O region where the device has it (found by its type capability), else
+ * the BARs where they are those of ism-vfio-pci; with the region the BARs are never touched. Takes
+ * ownership of @dev, also on failure. 0 · -ENOENT the device has neither (a message names the
+ * drivers that do) · -EPROTO it describes itself with nonsense · the device's error.
  */
-int zpci_open_region(struct vfio_device *dev, struct zpci **ret);
+int zpci_open(struct vfio_device *dev, struct zpci **ret);
 
 /* Closes the function; NULL is allowed. Memory that was mapped stays the caller's. Returns NULL. */
 struct zpci *zpci_close(struct zpci *z);
@@ -75,7 +77,10 @@ struct zpci *zpci_close(struct zpci *z);
 const struct zpci_caps *zpci_caps(const struct zpci *z);
 const struct zpci_counters *zpci_counters(const struct zpci *z);
 
-/* PCILG: loads @len (1..8, not crossing an 8-byte unit) bytes, in device order, into @out. */
+/*
+ * PCILG: loads @len (1..8, not crossing an 8-byte unit) bytes, in device order, into @out. Over
+ * ism-vfio-pci only 1, 2, 4 or 8 bytes at a multiple of that are one PCILG; others are -EINVAL.
+ */
 int zpci_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
 
 /* PCISTB: stores one block. */
@@ -124,10 +129,15 @@ struct zpci {
 	const struct zpci_ops *ops;
 	struct zpci_caps caps;
 	struct zpci_counters counters;
+	const void *owner_thread;
+	char *owner_mark; /* a page, set here and wiped in children; NULL: cannot be had */
 	int owner_pid;
 };
 
 /* Sets owner and ops; caps are filled by the transport afterwards. */
 void zpci_init(struct zpci *z, const struct zpci_ops *ops);
+
+/* False in a child of the process that opened it. */
+bool zpci_in_owner(const struct zpci *z);
 
 #endif

@@ -132,7 +132,7 @@ static int open_device(struct function *fn, uint64_t patience_ns)
 	ret = vu_client_open(&vu, &vdev);
 	if (ret < 0)
 		return ret;
-	ret = zpci_open_region(vdev, &z);
+	ret = zpci_open(vdev, &z);
 	if (ret < 0)
 		return ret;
 	ret = ism_open(z, &params, &fn->dev);

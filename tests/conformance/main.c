@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ism_double.h"
 #include "suite.h"
 #include "vfio/base/log.h"
 #include "vfio/user/client.h"
@@ -16,12 +17,34 @@ int provider_vfio_user(struct provider *p, const char *socket)
 	return vu_client_open(&params, &p->dev);
 }
 
+int provider_double(struct provider *p, unsigned int index, unsigned int max)
+{
+	const struct ism_double_params params = {
+		.kind = index ? ISM_DOUBLE_REGION : ISM_DOUBLE_BARS,
+		.functions = 1,
+		.region_index = index,
+	};
+	struct fabric *fabric;
+	int r;
+
+	if ((index && index < VFIO_DEV_REGION_FIXED) || index > 64 || max < 64)
+		return -EINVAL;
+	p->process_memory = true;
+	p->is_double = true;
+	r = ism_double_start(&params, &fabric);
+	if (r == 0)
+		r = knob_set(&fabric->knobs, KNOB_max_store, max);
+	return r ? r : ism_double_open(0, &p->dev);
+}
+
 static int open_provider(struct provider *p, const char *spec)
 {
 	unsigned int index = VFIO_DEV_REGION_FIXED, max = 4096;
 
 	if (!strcmp(spec, "double") || sscanf(spec, "double:%u:%u", &index, &max) == 2)
 		return provider_double(p, index, max);
+	if (!strcmp(spec, "bars") || sscanf(spec, "bars:%u", &max) == 1)
+		return provider_double(p, 0, max);
 	if (!strncmp(spec, "vfio-user:", 10))
 		return provider_vfio_user(p, spec + 10);
 	return -EINVAL;
@@ -33,6 +56,7 @@ static void usage(FILE *out)
 	      "Checks a server of the zPCI I/O region against the rules of the region.\n\n"
 	      "  --provider double[:INDEX:MAX]  the built-in double: number of the region (9),\n"
 	      "                                 longest store (4096)\n"
+	      "  --provider bars[:MAX]          the same with ism-vfio-pci's BARs and no region\n"
 	      "  --provider vfio-user:SOCKET    a function served on a vfio-user socket\n",
 		out);
 }
@@ -66,6 +90,8 @@ int main(int argc, char **argv)
 		r = suite_run(&p);
 		vfio_device_close(p.dev);
 	}
+	if (p.is_double && ism_double_stop() < 0)
+		puts("# descriptors or maps were left behind");
 	if (r < 0)
 		printf("Bail out! %s: %s\n", spec, strerror(-r));
 	return r != 0;

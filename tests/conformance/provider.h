@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * provider.h - somebody who serves the zPCI I/O region
+ * provider.h - somebody who serves the zPCI I/O region, or BARs that take block stores
  *
  * A provider is reached as a struct vfio_device and nothing else; the suite judges what comes back
  * from accesses to the region. A further one (a kernel's, say) only needs an open function here.
@@ -16,10 +16,12 @@ struct provider {
 	struct vfio_device *dev; /* owned */
 	/* gaddr is an address of this process: rows about page protection make sense. */
 	bool process_memory;
+	bool is_double;
 };
 
 /*
- * The in-process double: its region is number @index (>= 9), its longest store @max. 0 or -errno.
+ * The in-process double of a kernel: its region is number @index (>= 9; 0: it has none, but
+ * ism-vfio-pci's BARs), its longest store @max. 0 or -errno.
  */
 int provider_double(struct provider *p, unsigned int index, unsigned int max);
 

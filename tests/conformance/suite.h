@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * suite.h - the rules of the zPCI I/O region as data
+ * suite.h - the rules of the zPCI I/O region, and of ism-vfio-pci's BARs, as data
  *
  * Each row of the table is one access to the region with what it must return and what it must have
- * done. Effects are observed on the function itself: stores go as moves into a DMB that the
+ * done. A row that is one whole request, PCILG or PCISTB, is also an access to a BAR region with
+ * the data itself, and has a verdict for that, too; other rows are skipped there. Effects are
+ * observed on the function itself: stores go as moves into a DMB that the
  * function registers for its own GID, loads fetch the reply of a READ_GID. After every row a
  * one-byte write to a reserved byte of the request must run whatever the region has stored by then
  * once more.
@@ -40,6 +42,8 @@ enum effect {
 #define LEN_MAX	     0xfffe
 #define LEN_MAX_PLUS 0xffff
 
+#define DOES_OVER_BARS 1 /* what the region refuses is possible there */
+
 struct row {
 	const char *name;
 	enum access access;
@@ -55,6 +59,11 @@ struct row {
 	/* The verdict. */
 	ssize_t ret;
 	enum effect effect;
+	/*
+	 * Over BARs: 0 as above, with the length for the 32 of a request; an error; or
+	 * DOES_OVER_BARS.
+	 */
+	ssize_t bar;
 };
 
 extern const struct row rows[];

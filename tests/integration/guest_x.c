@@ -48,7 +48,7 @@ void x_open(struct guest_x *x, struct guests *g)
 	snprintf(path, sizeof(path), "%s/fabric/ism2.sock", g->dir);
 	vp.path = path;
 	assert_int_equal(vu_client_open(&vp, &vdev), 0);
-	assert_int_equal(zpci_open_region(vdev, &z), 0);
+	assert_int_equal(zpci_open(vdev, &z), 0);
 	assert_int_equal(ism_open(z, &ip, &x->dev), 0);
 	x->order = cdc_order_of_chid(ism_chid(x->dev));
 }

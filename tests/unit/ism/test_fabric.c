@@ -3,7 +3,9 @@
  * test_fabric.c - the driver against a real software fabric
  *
  * Starts ism-fabricd (from the environment, ISM_FABRICD) with three functions and drives two or all
- * of them through vfio-user, the door and the driver, as the daemon does.
+ * of them through vfio-user, the door and the driver, as the daemon does. With the argument
+ * "region" or "bars" the functions are those of a kernel's double instead, through the zPCI I/O
+ * region or the BARs of ism-vfio-pci.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,9 +24,11 @@
 
 #include "ism/attach.h"
 #include "ism/ism.h"
+#include "ism/model/function.h"
 #include "ism/proto.h"
 #include "vfio/base/fd.h"
 #include "vfio/user/client.h"
+#include "ism_double.h"
 
 #define NFUNC	3
 #define HANG_NS UINT64_C(20000000000) /* whatever takes longer hangs */
@@ -32,7 +36,9 @@
 
 static char dir[] = "/tmp/ism-fabric-XXXXXX";
 static char dir_used[sizeof(dir)];
-static const char *fabricd; /* the program */
+static const char *fabricd; /* the program; NULL: the double */
+static struct ism_double_params params_double = { .functions = NFUNC };
+static struct fabric *model; /* of the double */
 static pid_t fabric;
 
 /* A function and what its handlers saw. */
@@ -69,21 +75,29 @@ static void on_overrun(void *ctx)
 static const struct ism_handler handler = { .dmb = on_dmb, .event = on_event,
 	.overrun = on_overrun };
 
+static int open_device(int n, struct vfio_device **vdev)
+{
+	struct vu_client_params client;
+	char path[64];
+
+	if (!fabricd)
+		return ism_double_open((unsigned int)n, vdev);
+	snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, n);
+	client = (struct vu_client_params){ .path = path, .timeout_ms = 20000 };
+	return vu_client_open(&client, vdev);
+}
+
 static int open_side(int n)
 {
 	struct ism_params params = { .handler = &handler, .ctx = &side[n], .name = "test" };
-	struct vu_client_params client;
 	struct vfio_device *vdev;
 	struct zpci *z;
-	char path[64];
 	int r;
 
 	side[n] = (struct side){ 0 };
-	snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, n);
-	client = (struct vu_client_params){ .path = path, .timeout_ms = 20000 };
-	r = vu_client_open(&client, &vdev);
+	r = open_device(n, &vdev);
 	if (r == 0)
-		r = zpci_open_region(vdev, &z);
+		r = zpci_open(vdev, &z);
 	if (r == 0)
 		r = ism_open(z, &params, &side[n].dev);
 	return r;
@@ -130,6 +144,8 @@ static int teardown(void **state)
 
 	for (int i = 0; i < NFUNC; i++)
 		side[i].dev = ism_close(side[i].dev);
+	if (!fabricd)
+		return ism_double_stop();
 	end_fabric(SIGTERM);
 	for (int i = 0; i < NFUNC; i++) { /* left behind only by one that was killed */
 		snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, i);
@@ -147,9 +163,9 @@ static int setup(void **state)
 	int r;
 
 	memcpy(dir_used, dir, sizeof(dir));
-	if (!mkdtemp(dir_used))
+	if (fabricd && !mkdtemp(dir_used))
 		return -1;
-	r = start_fabric();
+	r = fabricd ? start_fabric() : ism_double_start(&params_double, &model);
 	for (int i = 0; i < NFUNC && r == 0; i++)
 		r = open_side(i);
 	if (r < 0)
@@ -470,7 +486,81 @@ static void test_fabric_dies(void **state)
 	assert_int_equal(ism_poll(side[0].dev), 0);
 }
 
-int main(void)
+static const char *ism_transport(int n)
+{
+	return zpci_caps(ism_zpci(side[n].dev))->transport;
+}
+
+/* Instructions that reached the functions. */
+static uint64_t model_count(bool stores)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < NFUNC; i++)
+		n += stores ? model->fn[i]->count.pcistb : model->fn[i]->count.pcilg;
+	return n;
+}
+
+/* Everything above went through one transport, and one only. */
+static void test_transport(void **state)
+{
+	const struct ism_double_count *c = ism_double_count();
+	struct ism_dmb *dmb = reg(0, 1);
+	static uint8_t data[SIZE];
+
+	assert_int_equal(move1(1, dmb, 0, data, sizeof(data), true), 0);
+	if (params_double.kind == ISM_DOUBLE_REGION) {
+		assert_string_equal(ism_transport(0), "zpci-io-region");
+		assert_true(c->region_writes > 100);
+		assert_int_equal(c->bar_reads + c->bar_writes + c->odd_region_writes, 0);
+		assert_int_equal(c->region_reads, NFUNC); /* the header */
+	} else {
+		assert_string_equal(ism_transport(0), "ism-vfio-pci");
+		assert_true(c->bar_writes > 50 && c->bar_reads > 20);
+		/* no store and no load was more or less than one instruction */
+		assert_int_equal(c->bar_writes, model_count(true));
+		assert_int_equal(c->bar_reads, model_count(false));
+	}
+}
+
+/* The kernel asks for the device back; nothing else is tried on it then. */
+static void test_unplugged(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	struct pollfd p = { .fd = ism_liveness_fd(side[1].dev), .events = POLLIN };
+	uint64_t word = 1;
+
+	function_unplug(model->fn[1]);
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	assert_int_equal(move1(1, dmb, 0, &word, 8, false), -EIO);
+	assert_int_equal(ism_probe(side[1].dev), -ENODEV);
+	assert_int_equal(move1(1, dmb, 0, &word, 8, false), -ENODEV);
+	assert_int_equal(ism_probe(side[0].dev), 0);
+}
+
+static int run_double(const char *kind)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mapped_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_the_writer_may, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unregister_tells_the_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_transport, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unplugged, setup, teardown),
+	};
+
+	params_double.kind = strcmp(kind, "bars") ? ISM_DOUBLE_REGION : ISM_DOUBLE_BARS;
+	params_double.region_index = 11;
+	return cmocka_run_group_tests_name(kind, tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
@@ -489,6 +579,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fabric_dies, setup, teardown),
 	};
 
+	if (argc > 1)
+		return run_double(argv[1]);
 	fabricd = getenv("ISM_FABRICD");
 	if (!fabricd) {
 		fprintf(stderr, "ISM_FABRICD does not name a fabric\n");

@@ -200,7 +200,7 @@ static void driver_start(struct daemon *d, unsigned int nr, struct driver *v)
 	uint8_t reply[16];
 
 	assert_int_equal(open_device(d, nr, &dev), 0);
-	assert_int_equal(zpci_open_region(dev, &v->z), 0);
+	assert_int_equal(zpci_open(dev, &v->z), 0);
 	v->fd = fd_memfd("test", MEM_SIZE);
 	v->mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	assert_ptr_not_equal(v->mem, MAP_FAILED);

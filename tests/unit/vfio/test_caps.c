@@ -151,6 +151,44 @@ static void test_zpci_base(void **state)
 	assert_false(info.has_zpci);
 }
 
+/* The longest store is version 2's; what version 1 calls maxstbl is a constant of the kernel. */
+static int parse_group(uint16_t version, size_t size, struct vfio_dev_info *info)
+{
+	uint8_t full[48] = { 0 };
+	uint8_t *b = make(24 + size);
+	struct vfio_caps c;
+	int r;
+
+	put_hdr(full, VFIO_DEVICE_INFO_CAP_ZPCI_GROUP, version, 0);
+	put16(full + 36, 128);
+	put16(full + 40, 4096);
+	memcpy(b + 24, full, size);
+	vfio_caps_init(&c, b, 24 + size, 24, 24);
+	memset(info, 0, sizeof(*info));
+	r = vfio_caps_device(&c, info);
+	free(b);
+	return r;
+}
+
+static void test_zpci_group(void **state)
+{
+	struct vfio_dev_info info;
+
+	assert_int_equal(parse_group(2, 48, &info), 0);
+	assert_int_equal(info.max_store, 4096);
+	assert_int_equal(parse_group(2, 42, &info), 0);
+	assert_int_equal(info.max_store, 4096);
+	assert_int_equal(parse_group(2, 41, &info), -EPROTO);
+	assert_int_equal(info.max_store, 0);
+	assert_int_equal(parse_group(1, 40, &info), 0);
+	assert_int_equal(info.max_store, 0);
+	assert_int_equal(parse_group(1, 48, &info), 0);
+	assert_int_equal(info.max_store, 0);
+	assert_int_equal(parse_group(1, 38, &info), -EPROTO);
+	assert_int_equal(parse_group(0, 48, &info), 0);
+	assert_int_equal(info.max_store, 0);
+}
+
 static void test_region_type(void **state)
 {
 	struct vfio_region_desc d = { .index = 9 };
@@ -291,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_hostile_chains),
 		cmocka_unit_test(test_zpci_base),
+		cmocka_unit_test(test_zpci_group),
 		cmocka_unit_test(test_region_type),
 		cmocka_unit_test(test_iova_ranges),
 		cmocka_unit_test(test_alloc_alignment),

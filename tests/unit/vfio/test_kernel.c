@@ -421,7 +421,7 @@ static int use_everything(struct vfio_device **dev, struct zpci **z)
 	int r = attach(dev);
 
 	if (r == 0)
-		r = zpci_open_region(*dev, z);
+		r = zpci_open(*dev, z);
 	if (r == 0)
 		r = zpci_set_msi(*z, 50);
 	if (r == 0)

@@ -221,7 +221,7 @@ static struct zpci *opened(struct script *s)
 {
 	struct zpci *z = NULL;
 
-	assert_int_equal(zpci_open_region(&s->dev, &z), 0);
+	assert_int_equal(zpci_open(&s->dev, &z), 0);
 	return z;
 }
 
@@ -235,7 +235,7 @@ static void refused(struct script *s, int err)
 {
 	struct zpci *z = (struct zpci *)s;
 
-	assert_int_equal(zpci_open_region(&s->dev, &z), err);
+	assert_int_equal(zpci_open(&s->dev, &z), err);
 	assert_ptr_equal(z, s);
 	assert_true(s->closed);
 }
@@ -309,7 +309,7 @@ static void test_header_max(void **state)
 
 		s->hdr.max = t[i].max;
 		s->closed = false;
-		assert_int_equal(zpci_open_region(&s->dev, &z), t[i].ret);
+		assert_int_equal(zpci_open(&s->dev, &z), t[i].ret);
 		zpci_close(z);
 		assert_true(s->closed);
 	}

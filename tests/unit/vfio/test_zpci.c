@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The door: what is refused before a transport sees it, and what is counted. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -276,6 +277,35 @@ static void test_fork(void **state)
 	assert_int_equal(zpci_load(&f->z, 2, 0, out, 8), 0);
 }
 
+static void *other_thread(void *arg)
+{
+	struct fake *f = arg;
+	const struct zpci_store v = { .data = &f, .len = 8 };
+	uint8_t out[8];
+	size_t done;
+	uintptr_t bad = 0;
+
+	bad |= zpci_load(&f->z, 2, 0, out, 8) != -EPERM;
+	bad |= zpci_store_blocks(&f->z, &v, 1, &done) != -EPERM || done != 0;
+	bad |= zpci_check(&f->z) != -EPERM;
+	bad |= f->loads || f->stores || f->others;
+	return (void *)bad;
+}
+
+/* Nor is another thread; the door that was opened there is not ours. */
+static void test_thread(void **state)
+{
+	struct fake *f = *state;
+	pthread_t thread;
+	uint8_t out[8];
+	void *bad;
+
+	assert_int_equal(pthread_create(&thread, NULL, other_thread, f), 0);
+	assert_int_equal(pthread_join(thread, &bad), 0);
+	assert_null(bad);
+	assert_int_equal(zpci_load(&f->z, 2, 0, out, 8), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +316,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_failures_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dma_map_checks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fork, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_thread, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
