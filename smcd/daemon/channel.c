@@ -226,7 +226,8 @@ void channel_detach(struct channel *ch, int err)
 	ch->link = NULL;
 	if (ch->listener)
 		listener_lost(ch);
-	ch->close.state = SMC_CLOSED;
+	if (ch->close.state != SMC_PROCESSABORT || ch->sock.fd < 0)
+		ch->close.state = SMC_CLOSED;
 	if (!ch->error)
 		ch->error = err;
 	channel_publish(ch, CHAN_WAIT_ALL);
@@ -241,7 +242,7 @@ static void on_faded(struct loop_timer *timer)
 
 /* Our A is out. The peer answers with its own, and its store needs our DMB until then: at most for
  * the linger time, if it is a peer whose application is slow to close. */
-static void fade(struct channel *ch)
+void channel_fade(struct channel *ch)
 {
 	ch->phase = CHANNEL_FADING;
 	ch->timer.fn = on_faded;
@@ -272,7 +273,7 @@ void channel_abort(struct channel *ch, int err)
 	if (peer_done)
 		channel_detach(ch, err);
 	else
-		fade(ch);
+		channel_fade(ch);
 }
 
 void channel_drop_app(struct channel *ch)

@@ -2,10 +2,11 @@
 /*
  * channel.h - one channel between an application and a peer's application
  *
- * Life: WAIT_LINK (client: the control link comes up) -> HANDSHAKE -> LIVE -> FADING (aborted: our
- * DMB stays for the peer's last word) -> DEAD (nothing left at the device; the application may
- * still read from its mapping and learn the error). An object goes when it is DEAD and the
- * application's socket is closed.
+ * Life: WAIT_LINK (client: the control link comes up) -> HANDSHAKE -> LIVE -> FADING (A was sent:
+ * our DMB stays for the peer's last word) -> DEAD (nothing left at the device; the application may
+ * still read from its mapping and learn the error; its state is CLOSED, or PROCESSABORT if the peer
+ * aborted, as the kernel shows it). An object goes when it is DEAD and the application's socket is
+ * closed.
  *
  * Invariants
  * - The application's words (chan_ctl) are loaded once per service, checked against the stream's
@@ -125,6 +126,8 @@ void channel_fill_info(const struct channel *ch, struct ipc_channel *msg);
 void channel_detach(struct channel *ch, int err);
 /* Ends the connection: A to the peer if it can be told, @err to the application. */
 void channel_abort(struct channel *ch, int err);
+/* Our A is out: waits for the peer's last word, within bounds. */
+void channel_fade(struct channel *ch);
 /*
  * The application is gone or forbidden: closes its socket; the channel goes on as far as it must.
  */

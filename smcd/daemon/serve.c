@@ -103,13 +103,18 @@ static bool say(struct channel *ch, int flags)
 	return ret >= 0;
 }
 
-/* The peer aborted: answer at once, so that it can let go of its DMB. */
+/*
+ * The peer aborted: answer at once, so that it can let go of its DMB. The kernel answers when the
+ * application closes; until then the state stays PROCESSABORT here, too (channel_detach()).
+ */
 static void peer_aborted(struct channel *ch)
 {
+	struct smc_close closed = ch->close;
 	int flags = 0;
 
 	if (ch->close.state == SMC_PROCESSABORT)
-		flags = smc_close_local(&ch->close, SMC_EV_CLOSE, true);
+		flags = smc_close_local(&closed, SMC_EV_CLOSE, true);
+	ch->close.tx_flags = closed.tx_flags;
 	if (say(ch, flags))
 		channel_detach(ch, ch->closing ? 0 : ECONNRESET);
 }
@@ -129,9 +134,12 @@ static bool advance_close(struct channel *ch)
 	if (ch->closing && !ch->close.app_closed &&
 		!say(ch, smc_close_local(&ch->close, SMC_EV_CLOSE, unread)))
 		return false;
-	if (ch->close.state != SMC_CLOSED)
+	if (ch->close.state == SMC_CLOSED)
+		channel_detach(ch, 0);
+	else if (ch->close.tx_flags & CDC_ABNORMAL) /* closed with bytes unread; see 6.4 */
+		channel_fade(ch);
+	else
 		return true;
-	channel_detach(ch, 0);
 	return false;
 }
 

@@ -188,6 +188,7 @@ static ssize_t recv_urgent(struct smcdu_channel *ch, const struct iovec *iov, si
 	struct lib_iov it = { .iov = iov };
 	ssize_t n = rx_unread(ch);
 	int byte = atomic_load(&ch->rx.urg_byte);
+	uint8_t flags;
 	void *dst;
 
 	if (byte >= 0 && len) {
@@ -200,8 +201,9 @@ static ssize_t recv_urgent(struct smcdu_channel *ch, const struct iovec *iov, si
 		return 0;
 	if (n < 0 && n != -EAGAIN)
 		return channel_error(ch, (int)n);
+	flags = cdc_load_cons(ch->dmb, ch->order).prod_flags;
 	if (atomic_load(&ch->rx.oob_inline) ||
-	    !(cdc_load_cons(ch->dmb, ch->order).prod_flags & CDC_URG_PENDING))
+	    (flags & (CDC_URG_PENDING | CDC_URG_PRESENT)) != CDC_URG_PENDING)
 		return lib_fail_plain(-EINVAL);
 	return n == 0 ? 0 : lib_fail_plain(-EAGAIN);
 }

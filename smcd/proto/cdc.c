@@ -99,7 +99,7 @@ void cdc_take_urgent(void *dmb)
 	uint8_t *flags = (uint8_t *)dmb + CDC_CONS_WORD + WORD_PROD_FLAGS;
 
 	/* Atomic: the device may be storing the word that the flags are in. */
-	__atomic_fetch_and(flags, (uint8_t)~CDC_URG_PRESENT, __ATOMIC_RELEASE);
+	__atomic_fetch_and(flags, (uint8_t)~(CDC_URG_PRESENT | CDC_URG_PENDING), __ATOMIC_RELEASE);
 }
 
 bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told,

@@ -68,11 +68,11 @@ struct smc_cursor cdc_load_prod(const void *dmb, enum cdc_order order);
 void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg);
 
 /*
- * Takes the U flag out of the block in our own DMB, once it was taken note of. It would stand there
- * until the peer's next CDC, whose producer cursor becomes visible first: whoever looks in between
- * would take an ordinary byte for an urgent one. The peer sends nothing behind an urgent byte before
- * it was told that the byte is consumed, so this must come before that is told. Release: whoever
- * finds the flag gone finds what was noted.
+ * Takes the U flag (and P, which comes with it) out of the block in our own DMB, once it was taken
+ * note of. It would stand there until the peer's next CDC, whose producer cursor becomes visible
+ * first: whoever looks in between would take an ordinary byte for an urgent one. The peer sends
+ * nothing behind an urgent byte before it was told that the byte is consumed, so this must come
+ * before that is told. Release: whoever finds the flag gone finds what was noted.
  */
 void cdc_take_urgent(void *dmb);
 

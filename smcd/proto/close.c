@@ -105,13 +105,12 @@ static int local_close(struct smc_close *c, bool unread)
 	}
 }
 
-/* PEERABORTWAIT is passed through at once: nothing that the peer does is waited for after an A. */
 static int local_abort(struct smc_close *c)
 {
 	bool connected = c->state != SMC_INIT && c->state != SMC_LISTEN && c->state != SMC_CLOSED;
 	bool say = connected && !(c->tx_flags & A) && !both_final(c);
 
-	c->state = SMC_CLOSED;
+	c->state = say ? SMC_PEERABORTWAIT : SMC_CLOSED;
 	return say ? send_flags(c, A) : 0;
 }
 

@@ -51,7 +51,8 @@ enum smc_local_event {
  * is gone and there is nobody left to tell.
  *
  * CLOSE sets app_closed; a caller that drains first may set it before, which changes no transition.
- * ABORT leaves the state CLOSED in one step.
+ * ABORT leads to PEERABORTWAIT if A is to be sent, so that the peer may still answer, else to CLOSED;
+ * a second ABORT ends the waiting.
  */
 int smc_close_local(struct smc_close *c, enum smc_local_event ev, bool unread);
 

@@ -227,9 +227,75 @@ static void test_churn(void **state)
 	smcdu_listener_free(l);
 }
 
+/* ---- urgent data ---- */
+
+static void wait_urgent(struct smcdu_channel *ch)
+{
+	struct pollfd p = { .fd = smcdu_channel_fd(ch), .events = POLLIN };
+
+	assert_int_equal(smcdu_set_events(ch, SMCDU_PRI), 0);
+	while (!(smcdu_events(ch) & SMCDU_PRI))
+		assert_int_equal(poll(&p, 1, HANG_MS), 1);
+}
+
+static void send_urgent(struct smcdu_channel *ch, uint64_t *pos, size_t len)
+{
+	uint8_t buf[8192];
+
+	pattern_fill(buf, len, 61, *pos);
+	assert_int_equal(smcdu_send(ch, buf, len, SMCDU_OOB), len);
+	*pos += len;
+}
+
+static void recv_urgent(struct smcdu_channel *ch, uint64_t pos)
+{
+	uint8_t byte;
+
+	assert_int_equal(smcdu_recv(ch, &byte, 1, SMCDU_OOB), 1);
+	assert_int_equal(byte, pattern_byte(61, pos));
+	assert_int_equal(smcdu_recv(ch, &byte, 1, SMCDU_OOB), -EINVAL);
+}
+
+/*
+ * Ordinary bytes with an urgent one behind them, over many turns of the ring; the urgent one is
+ * taken before or after the others. The sender goes on because passing it is told at once.
+ */
+static void test_urgent(void **state)
+{
+	struct smcdu_channel *a, *b;
+	uint64_t tx = 0, rx = 0;
+	char byte;
+
+	guests_connect(&g, GUEST_A, "urgent", &a, &b);
+	for (unsigned int i = 0; i < 300; i++) {
+		if (i % 3)
+			pattern_send(a, 61, &tx, 1 + i * 37 % 5000);
+		send_urgent(a, &tx, 1 + i * 29 % 2000);
+		wait_urgent(b);
+		if (i % 2)
+			recv_urgent(b, tx - 1);
+		pattern_recv(b, 61, &rx, (size_t)(tx - 1 - rx));
+		rx++;
+		assert_int_equal(smcdu_recv(b, &byte, 1, SMCDU_DONTWAIT), -EAGAIN);
+		if (i % 2 == 0)
+			recv_urgent(b, tx - 1);
+	}
+	/* The end right behind it. */
+	send_urgent(a, &tx, 5);
+	smcdu_close(a);
+	wait_urgent(b);
+	pattern_recv(b, 61, &rx, 4);
+	assert_int_equal(smcdu_recv(b, &byte, 1, 0), 0);
+	recv_urgent(b, tx - 1);
+	smcdu_close(b);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest many[] = {
+		cmocka_unit_test(test_urgent),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_idle),
 	};
