@@ -73,8 +73,8 @@ struct vfio_device_ops {
 		uint64_t offset, const void *buf, size_t len);
 	/*
 	 * Performs the writes in order and stops at the first that fails or is short. Sets *done to
-	 * the number that succeeded. 0 when all did, else the failing one's error (-EIO when
-	 * short).
+	 * the number that succeeded. 0 when all did, else the failing one's error (-EPROTO when
+	 * short: what was executed is unknown).
 	 */
 	int (*region_write_batch)(struct vfio_device *dev, const struct vfio_region_desc *r,
 		const struct vfio_region_wr *wr, size_t n, size_t *done);

@@ -11,6 +11,7 @@
 #include "vfio/base/log.h"
 #include "vfio/caps.h"
 #include "vfio/iova.h"
+#include "vfio/watch.h"
 
 #define INFO_FIRST  256u   /* room offered for an information structure and its capabilities */
 #define INFO_MAX    65536u /* more than this is no information */
@@ -27,6 +28,7 @@ struct kernel_device {
 	bool msi_on;
 	bool can_reset;
 	struct iova iova;
+	struct watch watch;
 };
 
 static struct kernel_device *kernel_of(struct vfio_device *dev)
@@ -50,7 +52,9 @@ static int kernel_ioctl(struct kernel_device *k, int fd, unsigned long nr, void 
 	if (k->dead)
 		return -ENODEV;
 	do {
+		watch_enter(&k->watch);
 		r = k->sys->ioctl(fd, nr, arg);
+		watch_leave(&k->watch);
 	} while (r < 0 && errno == EINTR);
 	return r < 0 ? note_errno(k) : r;
 }
@@ -160,7 +164,9 @@ static ssize_t kernel_region_read(struct vfio_device *dev, const struct vfio_reg
 		return -ENODEV;
 	if (!in_region(r, offset))
 		return -EINVAL;
+	watch_enter(&k->watch);
 	n = k->sys->pread(k->device_fd, buf, len, (off_t)(r->offset + offset));
+	watch_leave(&k->watch);
 	return n < 0 ? note_errno(k) : n;
 }
 
@@ -175,7 +181,9 @@ static ssize_t kernel_region_write(struct vfio_device *dev, const struct vfio_re
 		return -ENODEV;
 	if (!in_region(r, offset))
 		return -EINVAL;
+	watch_enter(&k->watch);
 	n = k->sys->pwrite(k->device_fd, buf, len, (off_t)(r->offset + offset));
+	watch_leave(&k->watch);
 	return n < 0 ? note_errno(k) : n;
 }
 
@@ -187,7 +195,7 @@ static int kernel_region_write_batch(struct vfio_device *dev, const struct vfio_
 
 		if (w != (ssize_t)wr[i].len) {
 			*done = i;
-			return w < 0 ? (int)w : -EIO;
+			return w < 0 ? (int)w : -EPROTO;
 		}
 	}
 	*done = n;
@@ -314,8 +322,11 @@ static void kernel_close(struct vfio_device *dev)
 {
 	struct kernel_device *k = kernel_of(dev);
 
+	watch_enter(&k->watch);
 	k->sys->close(k->device_fd);
 	k->sys->close(k->container_fd);
+	watch_leave(&k->watch);
+	watch_end(&k->watch);
 	fd_closep(&k->req_fd);
 	iova_deinit(&k->iova);
 	free(k);
@@ -387,7 +398,24 @@ static void arm_request(struct kernel_device *k)
 		fd_closep(&k->req_fd);
 }
 
-int vfio_kernel_attach(const struct sys_ops *sys, int device_fd, int container_fd,
+/* Without a helper thread the function works as well; a hang is just not told. */
+static void start_watch(struct kernel_device *k, const char *name)
+{
+	int r = watch_begin(&k->watch, name, WATCH_LIMIT_MS);
+
+	if (r < 0)
+		log_warn("%s: no thread to watch for hanging requests: %s", name, strerror(-r));
+}
+
+static int claim(struct kernel_device *k, const char *name)
+{
+	if (k->sys->claim(k->device_fd) == 0)
+		return 0;
+	log_err("%s: another process works with the same device descriptor; end that one", name);
+	return note_errno(k);
+}
+
+int vfio_kernel_attach(const struct sys_ops *sys, const char *name, int device_fd, int container_fd,
 	struct vfio_device **ret)
 {
 	struct kernel_device *k = calloc(1, sizeof(*k));
@@ -404,7 +432,10 @@ int vfio_kernel_attach(const struct sys_ops *sys, int device_fd, int container_f
 	k->device_fd = device_fd;
 	k->container_fd = container_fd;
 	k->req_fd = -1;
-	r = kernel_get_info(&k->dev, &info);
+	start_watch(k, name);
+	r = claim(k, name);
+	if (r == 0)
+		r = kernel_get_info(&k->dev, &info);
 	if (r == 0)
 		r = read_iova_ranges(k, &info);
 	if (r < 0) {

@@ -14,9 +14,12 @@
 
 /*
  * Takes ownership of both descriptors, also on failure. @container_fd: a type1 container. Reads the
- * usable IOVA ranges from it. 0 or -errno.
+ * usable IOVA ranges from it. @name is for messages and not copied. 0, -EBUSY when another process
+ * submits to the device through the same descriptor, or -errno.
+ *
+ * From here on every call on the device's descriptor is watched (vfio/watch.h).
  */
-int vfio_kernel_attach(const struct sys_ops *sys, int device_fd, int container_fd,
+int vfio_kernel_attach(const struct sys_ops *sys, const char *name, int device_fd, int container_fd,
 	struct vfio_device **ret);
 
 #endif

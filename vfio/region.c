@@ -166,8 +166,8 @@ static int region_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out
 	/* The device reads nothing here; the write being ours is what counts, not its order. */
 	__atomic_store_n(reply, SENTINEL, __ATOMIC_RELAXED);
 	n = r->t.dev->ops->region_write(r->t.dev, &r->io, ZPCI_IO_REQ_OFFSET, &req, sizeof(req));
-	if (n != (ssize_t)sizeof(req))
-		return transport_note_io(&r->t, n < 0 ? (int)n : -EIO);
+	if (n != (ssize_t)sizeof(req)) /* short: what the region has stored now is unknown */
+		return transport_note_io(&r->t, n < 0 ? (int)n : -EPROTO);
 	/* Acquire: orders this load of the reply after the write that had it stored. */
 	raw = __atomic_load_n(reply, __ATOMIC_ACQUIRE);
 	if (raw == SENTINEL)

@@ -18,6 +18,12 @@ struct sys_ops {
 	int (*ioctl)(int fd, unsigned long nr, void *arg);
 	ssize_t (*pread)(int fd, void *buf, size_t count, off_t offset);
 	ssize_t (*pwrite)(int fd, const void *buf, size_t count, off_t offset);
+	/*
+	 * Claims a device's file for this process against others that have the same descriptor,
+	 * inherited or sent. -1 and EBUSY: one of them has. Where the kernel gives all such files
+	 * one inode they cannot be told apart, and the claim succeeds without effect.
+	 */
+	int (*claim)(int fd);
 };
 
 extern const struct sys_ops sys_host;

@@ -18,6 +18,7 @@
 #include "smcd/daemon/function.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
+#include "vfio/watch.h"
 
 struct host {
 	struct daemon d;
@@ -31,6 +32,17 @@ static void notify(const char *state)
 #if defined(HAVE_SYSTEMD)
 	sd_notify(0, state);
 #endif
+}
+
+/* From the helper thread, while ours hangs in the kernel; systemd's watchdog does the rest. */
+static void on_hang(const char *name, unsigned int seconds)
+{
+	char status[128] = "STATUS=";
+
+	if (seconds)
+		snprintf(status, sizeof(status), "STATUS=%s: hangs in the kernel for %u s", name,
+			seconds);
+	notify(status);
 }
 
 static void on_signal(struct loop_source *src, short revents)
@@ -117,6 +129,7 @@ static int run(const struct config *cfg)
 	int ret;
 
 	raise_nofile();
+	watch_listen(on_hang);
 	ret = daemon_init(&h.d, cfg);
 	if (ret < 0)
 		return ret;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio_zdev.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -350,7 +351,13 @@ static int double_close(int fd)
 	return close(fd);
 }
 
+static int double_claim(int fd)
+{
+	return enter(fd) ? 0 : -1;
+}
+
 const struct sys_ops ism_double_sys = {
+	.claim = double_claim,
 	.close = double_close,
 	.ioctl = double_ioctl,
 	.pread = double_pread,
@@ -403,6 +410,7 @@ int ism_double_open(unsigned int nr, struct vfio_device **ret)
 
 	if (p->open)
 		return -EBUSY;
+	snprintf(p->name, sizeof(p->name), "double%u", nr);
 	if (!p->maps)
 		p->maps = calloc(ISM_DOUBLE_MAPS, sizeof(*p->maps));
 	if (!p->maps)
@@ -416,7 +424,8 @@ int ism_double_open(unsigned int nr, struct vfio_device **ret)
 	p->msi = p->req = -1;
 	p->open = true;
 	ism_double_io_init(&d, p);
-	return vfio_kernel_attach(&ism_double_sys, p->device_fd, p->container_fd, ret);
+	return vfio_kernel_attach(&ism_double_sys, p->name, p->device_fd, p->container_fd,
+		ret);
 }
 
 void ism_double_fail(unsigned int nth, int err)

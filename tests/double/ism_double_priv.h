@@ -13,6 +13,7 @@
 #define ISM_DOUBLE_MAPS 4096u
 
 struct ism_port {
+	char name[16];
 	struct function *fn;
 	bool open;
 	int device_fd, container_fd; /* what this process has; the double listens to close() */

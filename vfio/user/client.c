@@ -335,7 +335,7 @@ static int client_region_write_batch(struct vfio_device *dev, const struct vfio_
 	while (e == 0 && at < n) {
 		e = write_group(c, r->index, wr + at, n - at, &sent, &a);
 		if (e == 0 && a.done < sent)
-			e = -EIO;
+			e = -EPROTO;
 		at += a.done;
 	}
 	*done = at;

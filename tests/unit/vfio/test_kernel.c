@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -231,7 +233,14 @@ static ssize_t k_pwrite(int fd, const void *buf, size_t len, off_t pos)
 	return (ssize_t)len;
 }
 
+static int k_claim(int fd)
+{
+	assert_int_equal(fd, DEVICE);
+	return fails() ? -1 : 0;
+}
+
 static const struct sys_ops double_sys = {
+	.claim = k_claim,
 	.close = k_close,
 	.ioctl = k_ioctl,
 	.pread = k_pread,
@@ -253,7 +262,7 @@ static int setup(void **state)
 static int attach(struct vfio_device **dev)
 {
 	k.open_fds = 2;
-	return vfio_kernel_attach(&double_sys, DEVICE, CONTAINER, dev);
+	return vfio_kernel_attach(&double_sys, "double", DEVICE, CONTAINER, dev);
 }
 
 static int teardown(void **state)
@@ -469,6 +478,39 @@ static void test_each_call_fails_once(void **state)
 	}
 }
 
+/* The host's own claim: another process with the same file is refused, as long as we live. */
+static void test_claim(void **state)
+{
+	int fd = memfd_create("device", MFD_CLOEXEC), shared = eventfd(0, EFD_CLOEXEC);
+	int status;
+	pid_t pid;
+
+	assert_int_equal(sys_host.claim(fd), 0);
+	assert_int_equal(sys_host.claim(fd), 0); /* it is ours */
+	assert_int_equal(sys_host.claim(shared), 0);
+	assert_int_equal(close(shared), 0); /* and has taken nothing with it */
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(sys_host.claim(fd) == -1 && errno == EBUSY ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(sys_host.claim(-1), -1);
+	assert_int_equal(errno, EBADF);
+}
+
+static void test_claimed_by_another(void **state)
+{
+	struct vfio_device *dev = NULL;
+
+	k.fail_call = 1;
+	k.fail_errno = EBUSY;
+	assert_int_equal(attach(&dev), -EBUSY);
+	assert_null(dev);
+	assert_int_equal(k.calls, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -482,6 +524,8 @@ int main(void)
 		T(test_request),
 		T(test_batch),
 		T(test_each_call_fails_once),
+		T(test_claim),
+		T(test_claimed_by_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
