@@ -56,7 +56,11 @@ struct smcdu_settings {
 	/** Receive buffer (DMB) wanted for channels, in bytes, 16 KiB..1 MiB, rounded up to a power of
 	 *  two. 0: the daemon's default. */
 	uint32_t rcvbuf;
-	uint8_t reserved[48];
+	/** enum smcdu_path: the path channels must take; 0 (default): attached where fabric, daemons
+	 *  and peer allow it, else mediated. Both ends have a say: one that wants SMCDU_PATH_ATTACHED
+	 *  refuses anything else (-EOPNOTSUPP for a connect). */
+	uint32_t path;
+	uint8_t reserved[44];
 };
 
 SMCDU_API void smcdu_default_settings(struct smcdu_settings *s);

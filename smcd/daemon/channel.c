@@ -69,8 +69,10 @@ int channel_new(struct daemon *d, const struct channel_params *p, struct channel
 	ch->rx_size = p->rx_size;
 	ch->bytes_charged = bytes;
 	ch->close.state = SMC_INIT;
+	ch->want = p->want;
 	ch->sock.fd = -1;
 	ch->send.fd = -1;
+	attach_init(&ch->att);
 	ch->user.signal = on_signal;
 	snprintf(ch->peer, sizeof(ch->peer), "%s", p->peer);
 	snprintf(ch->service, sizeof(ch->service), "%s", p->service);
@@ -129,9 +131,10 @@ int channel_open_rx(struct channel *ch)
 
 int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
 {
+	uint32_t ring = ch->att.on ? 0 : size;
 	int ret;
 
-	ret = function_source_get(ch->fn, CHAN_CTL_SIZE, size, &ch->send);
+	ret = function_source_get(ch->fn, CHAN_CTL_SIZE, ring, &ch->send);
 	if (ret < 0)
 		return ret;
 	ch->cdc = function_slot_get(ch->fn);
@@ -143,8 +146,8 @@ int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
 	ch->tx_size = size;
 	ch->ctl = (struct chan_ctl *)(void *)ch->send.map;
 	stream_open_tx(&ch->s, token, size, ch->send.map + CHAN_CTL_SIZE, ch->cdc);
-	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, CHANNEL_MAX_RING - size);
-	ch->bytes_charged -= CHANNEL_MAX_RING - size;
+	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, CHANNEL_MAX_RING - ring);
+	ch->bytes_charged -= CHANNEL_MAX_RING - ring;
 	return 0;
 }
 
@@ -158,8 +161,9 @@ void channel_fill_info(const struct channel *ch, struct ipc_channel *msg)
 		.rx_size = ch->rx_size,
 		.tx_size = ch->tx_size,
 		.order = ch->s.order,
-		.path = IPC_PATH_MEDIATED,
+		.path = ch->att.on ? IPC_PATH_ATTACHED : IPC_PATH_MEDIATED,
 		.port = ch->port,
+		.side = ch->server ? CHAN_SERVER : CHAN_CLIENT,
 	};
 	memcpy(msg->peer, ch->peer, sizeof(msg->peer));
 	memcpy(msg->service, ch->service, sizeof(msg->service));
@@ -204,13 +208,12 @@ static void close_socket(struct channel *ch)
 	fd_closep(&ch->sock.fd);
 }
 
-void channel_detach(struct channel *ch, int err)
+/* Gives back what the channel has of its device. */
+static void let_go(struct channel *ch)
 {
-	if (ch->phase == CHANNEL_DEAD)
-		return;
-	ch->phase = CHANNEL_DEAD;
 	channel_unhot(ch);
 	loop_timer_cancel(ch->d->loop, &ch->timer);
+	attach_drop(&ch->att);
 	if (ch->fn) {
 		function_source_revoke(ch->fn, &ch->send);
 		if (ch->cdc)
@@ -224,6 +227,21 @@ void channel_detach(struct channel *ch, int err)
 	ch->cdc = NULL;
 	ch->fn = NULL;
 	ch->link = NULL;
+}
+
+void channel_orphan(struct channel *ch)
+{
+	log_info("channel %u with %s: its device is gone; it goes on attached", ch->id, ch->peer);
+	ch->phase = CHANNEL_LONE;
+	let_go(ch);
+}
+
+void channel_detach(struct channel *ch, int err)
+{
+	if (ch->phase == CHANNEL_DEAD)
+		return;
+	ch->phase = CHANNEL_DEAD;
+	let_go(ch);
 	if (ch->listener)
 		listener_lost(ch);
 	if (ch->close.state != SMC_PROCESSABORT || ch->sock.fd < 0)
@@ -262,10 +280,12 @@ void channel_abort(struct channel *ch, int err)
 	if (!ch->error)
 		ch->error = err;
 	if (ch->phase != CHANNEL_LIVE) {
-		connect_cancel(ch);
+		if (ch->phase != CHANNEL_LONE)
+			connect_cancel(ch);
 		channel_detach(ch, err);
 		return;
 	}
+	channel_catch_up(ch);
 	flags = smc_close_local(&ch->close, SMC_EV_ABORT, true);
 	if (flags > 0 &&
 		stream_push(&ch->s, ch->s.tx_sent, 0, (uint8_t)flags, true) < 0)

@@ -15,6 +15,10 @@
  * - The first violation, by application or peer, ends this channel with an abort, and nothing else.
  * - After the device part is gone (fn == NULL) nothing touches the device again.
  * - A DMB is never used for a second channel.
+ *
+ * An attached channel (att.on) moves its bytes without us: we look at its flags when somebody
+ * rings, and have the last word when its application closed or died. It survives its device: LONE
+ * is such a channel, of which nothing is left here but its application's socket.
  */
 #ifndef SMCDU_DAEMON_CHANNEL_H
 #define SMCDU_DAEMON_CHANNEL_H
@@ -22,6 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "smcd/daemon/attach.h"
 #include "smcd/daemon/function.h"
 #include "smcd/daemon/stream.h"
 #include "smcd/ipc/chan.h"
@@ -36,6 +41,7 @@ enum channel_phase {
 	CHANNEL_HANDSHAKE,
 	CHANNEL_LIVE,
 	CHANNEL_FADING,
+	CHANNEL_LONE,
 	CHANNEL_DEAD,
 };
 
@@ -60,8 +66,10 @@ struct channel {
 	char peer[IPC_NAME_MAX];
 	char service[IPC_NAME_MAX];
 	uint64_t bytes_charged;
+	uint32_t want; /* IPC_PATH_* */
 
 	/* Device side. */
+	struct attach att;
 	struct dmb_user user;
 	struct ism_dmb *dmb;
 	uint32_t rx_size;
@@ -102,6 +110,7 @@ struct channel_params {
 	const char *peer;
 	const char *service;
 	uint32_t rx_size;
+	uint32_t want; /* IPC_PATH_* */
 };
 
 /* A new channel, charged to its user. 0, -EDQUOT, -ENOMEM. */
@@ -124,6 +133,8 @@ void channel_fill_info(const struct channel *ch, struct ipc_channel *msg);
  * gone.
  */
 void channel_detach(struct channel *ch, int err);
+/* An attached channel loses its device and goes on: LIVE to LONE. */
+void channel_orphan(struct channel *ch);
 /* Ends the connection: A to the peer if it can be told, @err to the application. */
 void channel_abort(struct channel *ch, int err);
 /* Our A is out: waits for the peer's last word, within bounds. */
@@ -143,7 +154,7 @@ void channels_peer_dmb_gone(struct function *fn, uint64_t token);
 
 static inline bool channel_waiting(const struct channel *ch)
 {
-	return ch->phase == CHANNEL_LIVE && stream_tx_free(&ch->s) == 0;
+	return ch->phase == CHANNEL_LIVE && !ch->att.on && stream_tx_free(&ch->s) == 0;
 }
 
 /* ---- serve.c: data --------------------------------------------------------------------------- */
@@ -163,6 +174,11 @@ void channel_publish(struct channel *ch, uint32_t wake_bits);
 /* The peer cannot be reached any more: takes what it said last, then ends with @err unless that was
  * the proper end. */
 void channel_lost(struct channel *ch, int err);
+/*
+ * The application of an attached channel is done: takes its positions over, so that the CDC we
+ * compose continues where it stopped. Nothing on a mediated channel.
+ */
+void channel_catch_up(struct channel *ch);
 void channel_on_sock(struct loop_source *src, short revents);
 
 #endif

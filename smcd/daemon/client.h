@@ -29,6 +29,7 @@ struct listener {
 	char service[IPC_NAME_MAX];
 	uint32_t backlog;
 	uint32_t rx_size;
+	uint32_t want; /* IPC_PATH_* */
 	uint32_t pending; /* handshakes on their way */
 	int queue_unit;	  /* what one undelivered message weighs in the socket, once known */
 	struct listener *prev, *next;

@@ -84,6 +84,7 @@ struct config {
 	uint32_t socket_mode;
 	char *group; /* of the socket; NULL: unchanged */
 	uint32_t loop; /* enum loop_kind */
+	uint32_t path; /* IPC_PATH_AUTO or IPC_PATH_MEDIATED: what channels may be */
 	uint32_t spin_us;
 	uint32_t rcvbuf; /* a DMB size: 16 KiB << n */
 	struct config_ueids ueids;
@@ -114,6 +115,7 @@ enum config_type {
 	CONFIG_AMOUNT,
 	CONFIG_DMB,
 	CONFIG_LOOP,
+	CONFIG_PATH,
 	CONFIG_GID,
 	CONFIG_UEIDS,
 	CONFIG_SEID,

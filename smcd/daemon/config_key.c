@@ -28,6 +28,8 @@ const struct config_key config_keys[] = {
 		"ueid", "NAME", "enterprise id to share with peers (again for more)" },
 	{ "smc", "seid", CONFIG_SEID, GLOBAL(seid), 0, 0,
 		"seid", "SEID", "the machine's system enterprise id, or off (default)" },
+	{ "smc", "path", CONFIG_PATH, GLOBAL(path), 0, 0,
+		"path", "PATH", "auto (default): attached where possible; or mediated" },
 	{ "smc", "rcvbuf", CONFIG_DMB, GLOBAL(rcvbuf), 16384, 1024 * 1024,
 		"rcvbuf", "SIZE", "receive buffer of a channel, 16K..1M (default 256K)" },
 

@@ -197,6 +197,23 @@ static int parse_loop(const struct config_key *k, void *field, const char *value
 	return config_complain(why, "%s must be auto, io_uring or epoll, not '%s'", k->key, value);
 }
 
+static const char *const paths[] = {
+	[IPC_PATH_AUTO] = "auto", [IPC_PATH_MEDIATED] = "mediated"
+};
+
+static int parse_path(const struct config_key *k, void *field, const char *value, char *why)
+{
+	uint32_t i;
+
+	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		if (strcmp(value, paths[i]) == 0) {
+			*(uint32_t *)field = i;
+			return 0;
+		}
+	}
+	return config_complain(why, "%s must be auto or mediated, not '%s'", k->key, value);
+}
+
 static int parse_gid(const struct config_key *k, void *field, const char *value, char *why)
 {
 	uint64_t v;
@@ -326,6 +343,7 @@ int config_parse(const struct config_key *k, void *field, const char *value, cha
 		[CONFIG_AMOUNT] = parse_amount,
 		[CONFIG_DMB] = parse_dmb,
 		[CONFIG_LOOP] = parse_loop,
+		[CONFIG_PATH] = parse_path,
 		[CONFIG_GID] = parse_gid,
 		[CONFIG_UEIDS] = parse_ueids,
 		[CONFIG_SEID] = parse_seid,
@@ -383,6 +401,8 @@ static bool text_of(const struct config_key *k, const void *field, char *buf, si
 		return snprintf(buf, size, "%" PRIu64, *(const uint64_t *)field) > 0;
 	case CONFIG_LOOP:
 		return snprintf(buf, size, "%s", loops[*(const uint32_t *)field]) > 0;
+	case CONFIG_PATH:
+		return snprintf(buf, size, "%s", paths[*(const uint32_t *)field]) > 0;
 	case CONFIG_GID:
 		return *(const uint64_t *)field &&
 			snprintf(buf, size, "0x%016" PRIx64, *(const uint64_t *)field) > 0;

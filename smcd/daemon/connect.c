@@ -127,6 +127,12 @@ static enum hs_step give_dmb(struct channel *ch)
 		return hs_dmb_failed(&ch->hs, CLC_DECL_INTERR);
 	}
 	ret = channel_open_rx(ch);
+	if (ret == 0 && ch->server)
+		attach_offer(ch);
+	if (ret == 0 && !ch->server)
+		attach_take(ch, peer->token, clc_code_size(peer->size_code));
+	if (ret == 0 && !ch->server && ch->want == IPC_PATH_ATTACHED && !ch->att.on)
+		return hs_dmb_failed(&ch->hs, CLC_DECL_MODEUNSUPP);
 	if (ret == 0 && !ch->server)
 		ret = channel_open_tx(ch, peer->token, clc_code_size(peer->size_code));
 	if (ret < 0) {
@@ -142,20 +148,24 @@ static enum hs_step give_dmb(struct channel *ch)
 /* Sends the channel to the application: on its own socket, or with @sock on @l's. */
 static int give_to_app(struct channel *ch, struct listener *l, int sock)
 {
-	int fds[3] = { sock, fd_readonly(ch->dmb->fd), ch->send.fd }, ret;
+	int fds[1 + IPC_FDS_ATTACHED] = { sock, fd_readonly(ch->dmb->fd), ch->send.fd,
+		ch->att.dmb, ch->att.page, ch->att.sock };
+	unsigned int nfds = ch->att.on ? IPC_FDS_ATTACHED : IPC_FDS_MEDIATED;
 	struct ipc_channel msg;
 	ssize_t len;
+	int ret;
 
 	if (fds[1] < 0)
 		return fds[1];
 	channel_fill_info(ch, &msg);
 	if (l) {
-		ret = listener_send(l, &msg, fds, 3);
+		ret = listener_send(l, &msg, fds, nfds + 1);
 	} else {
-		len = fd_send(ch->sock.fd, &msg, sizeof(msg), &fds[1], 2, MSG_DONTWAIT);
+		len = fd_send(ch->sock.fd, &msg, sizeof(msg), &fds[1], nfds, MSG_DONTWAIT);
 		ret = len < 0 ? (int)len : 0;
 	}
 	fd_closep(&fds[1]);
+	attach_drop(&ch->att);
 	return ret;
 }
 
@@ -180,7 +190,10 @@ static void server_done(struct channel *ch)
 	struct listener *l = ch->listener;
 	int sv[2] = { -1, -1 }, ret;
 
-	ret = channel_open_tx(ch, peer->token, clc_code_size(peer->size_code));
+	attach_take(ch, peer->token, clc_code_size(peer->size_code));
+	ret = ch->want == IPC_PATH_ATTACHED && !ch->att.on ? -EOPNOTSUPP : 0;
+	if (ret == 0)
+		ret = channel_open_tx(ch, peer->token, clc_code_size(peer->size_code));
 	if (ret == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		ret = -errno;
 	if (ret == 0)
@@ -212,6 +225,10 @@ static void handshake_declined(struct channel *ch)
 		channel_detach(ch, ECONNREFUSED);
 	} else if (ch->hs.declined_by_peer) {
 		refuse_declined(ch);
+	} else if (ch->hs.diag == CLC_DECL_MODEUNSUPP) {
+		refuse_app(ch, EOPNOTSUPP, ch->hs.diag,
+			"no attached path to %s: the fabric, its daemon or ours does not offer it",
+			ch->peer);
 	} else {
 		refuse_app(ch, ch->hs.diag == CLC_DECL_MAX_DMB ? ENOSPC : EPROTO, ch->hs.diag,
 			"cannot use what %s offers: %s", ch->peer, clc_diag_text(ch->hs.diag));
@@ -493,7 +510,8 @@ void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	uint32_t rcvbuf = msg->rcvbuf ? msg->rcvbuf : d->cfg->rcvbuf;
 	uint32_t timeout = msg->timeout_ms ? msg->timeout_ms : TIMEOUT_DEFAULT_MS;
 	struct channel_params p = { .uid = who->uid, .pid = who->pid, .peer = msg->peer,
-		.service = msg->service, .rx_size = clc_code_size(clc_size_code(rcvbuf)) };
+		.service = msg->service, .want = msg->path,
+		.rx_size = clc_code_size(clc_size_code(rcvbuf)) };
 	char text[IPC_TEXT_MAX] = "";
 	struct attempt a = { 0 };
 	struct channel *ch;

@@ -365,6 +365,10 @@ int function_source_get(struct function *fn, size_t head, size_t size, struct fu
 		fd_closep(&src.fd);
 		return -ENOMEM;
 	}
+	if (size == 0) {
+		*ret = src;
+		return 0;
+	}
 	err = function_note(fn,
 		ism_map_source(fn->dev, src.map + head, size, src.fd, head, &src.iova));
 	if (err < 0) {

@@ -36,6 +36,7 @@ bool listener_admit(struct listener *l, struct channel_params *p)
 	p->uid = l->who.uid;
 	p->pid = l->who.pid;
 	p->rx_size = l->rx_size;
+	p->want = l->want;
 	return true;
 }
 
@@ -145,6 +146,7 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who, const stru
 	l->port = port;
 	l->backlog = msg->backlog ? msg->backlog : LISTENER_BACKLOG;
 	l->rx_size = clc_code_size(clc_size_code(rcvbuf));
+	l->want = msg->path;
 	memcpy(l->service, msg->service, sizeof(l->service));
 	l->sock = (struct loop_source){ .fd = fd, .events = POLLIN, .fn = on_readable };
 	DL_APPEND(d->listeners, l);

@@ -29,7 +29,8 @@ int ipc_check_connect(const void *msg, size_t len)
 	if (!hdr_ok(msg, len, IPC_CONNECT, sizeof(m)))
 		return -EPROTO;
 	memcpy(&m, msg, sizeof(m));
-	if (!text_ok(m.peer) || !text_ok(m.service) || m.flags != 0 || m.reserved != 0)
+	if (!text_ok(m.peer) || !text_ok(m.service) || m.path > IPC_PATH_ATTACHED ||
+		m.reserved != 0)
 		return -EPROTO;
 	return 0;
 }
@@ -41,7 +42,7 @@ int ipc_check_listen(const void *msg, size_t len)
 	if (!hdr_ok(msg, len, IPC_LISTEN, sizeof(m)))
 		return -EPROTO;
 	memcpy(&m, msg, sizeof(m));
-	return text_ok(m.service) && m.flags == 0 && m.reserved == 0 ? 0 : -EPROTO;
+	return text_ok(m.service) && m.path <= IPC_PATH_ATTACHED && m.reserved == 0 ? 0 : -EPROTO;
 }
 
 int ipc_check_query(const void *msg, size_t len)

@@ -159,6 +159,20 @@ static void report_dmbs(struct daemon *d, struct json_object *root)
 
 /* ---- channels and peers ---------------------------------------------------------------------- */
 
+/* What applications move themselves, only they have counted. */
+static void describe_bytes(struct json_object *o, const struct channel *ch)
+{
+	if (ch->att.on && ch->ctl) {
+		put_int(o, "tx_bytes", atomic_load_explicit(&ch->ctl->tx_pos, memory_order_relaxed));
+		put_int(o, "rx_bytes", atomic_load_explicit(&ch->ctl->rx_pos, memory_order_relaxed));
+		return;
+	}
+	put_int(o, "tx_bytes", ch->s.tx_sent);
+	put_int(o, "rx_bytes", ch->s.rx_total);
+	put_int(o, "tx_pending", ch->tx_pos - ch->s.tx_sent);
+	put_int(o, "rx_pending", ch->s.rx_total - ch->s.rx_pos);
+}
+
 static void describe_channel(struct json_object *o, const struct channel *ch)
 {
 	put_int(o, "id", ch->id);
@@ -170,15 +184,12 @@ static void describe_channel(struct json_object *o, const struct channel *ch)
 	put_str(o, "service", ch->service);
 	put_int(o, "port", ch->port);
 	put_str(o, "role", ch->server ? "server" : "client");
-	put_str(o, "path", "mediated");
+	put_str(o, "path", ch->att.on ? "attached" : "mediated");
 	put_int(o, "uid", ch->uid);
 	put_int(o, "pid", (uint64_t)ch->pid);
 	put_int(o, "rx_size", ch->rx_size);
 	put_int(o, "tx_size", ch->tx_size);
-	put_int(o, "tx_bytes", ch->s.tx_sent);
-	put_int(o, "rx_bytes", ch->s.rx_total);
-	put_int(o, "tx_pending", ch->tx_pos - ch->s.tx_sent);
-	put_int(o, "rx_pending", ch->s.rx_total - ch->s.rx_pos);
+	describe_bytes(o, ch);
 	put_int(o, "pcistb", ch->pcistb);
 	put_int(o, "cdc_tx", ch->s.cdc_tx);
 	put_int(o, "wakes", ch->wakes);

@@ -79,12 +79,21 @@ void channel_lost(struct channel *ch, int err)
 {
 	struct stream_news news;
 
+	if (ch->phase == CHANNEL_LONE)
+		return;
 	if (ch->phase != CHANNEL_LIVE) {
 		channel_detach(ch, err);
 		return;
 	}
-	if (stream_pull(&ch->s, &news) == 0)
+	if (ch->att.on)
+		smc_close_peer(&ch->close, cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags);
+	else if (stream_pull(&ch->s, &news) == 0)
 		smc_close_peer(&ch->close, news.conn_flags);
+	if (ch->att.on && !ch->closing &&
+		!(ch->close.rx_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL))) {
+		channel_orphan(ch);
+		return;
+	}
 	/* It had closed in order before it went: the application reads the rest and the end. */
 	if ((ch->close.rx_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)) == CDC_CONN_CLOSED)
 		err = 0;
@@ -122,7 +131,8 @@ static void peer_aborted(struct channel *ch)
 /* Half close and close, once everything before them is on its way. False: the channel ended. */
 static bool advance_close(struct channel *ch)
 {
-	bool unread = stream_unread(&ch->s);
+	/* Attached, the application has judged, and told the peer: this was no CHAN_ABORT. */
+	bool unread = !ch->att.on && stream_unread(&ch->s);
 
 	if (ch->s.tx_sent != ch->tx_pos && smc_can_send(&ch->close))
 		return true;
@@ -200,6 +210,16 @@ static bool take_in(struct channel *ch, struct stream_news *news)
 	return true;
 }
 
+void channel_catch_up(struct channel *ch)
+{
+	if (!ch->att.on)
+		return;
+	/* Only its own peer is misled by an application that lies here, and it could do that anyway. */
+	if (!take_words(ch) || stream_catch_up(&ch->s, ch->tx_pos, ch->app_rx) < 0)
+		log_info("channel %u (%s@%s, uid %u, pid %d): its positions contradict each other",
+			ch->id, ch->service, ch->peer, (unsigned int)ch->uid, (int)ch->pid);
+}
+
 static ssize_t send_out(struct channel *ch)
 {
 	bool due = stream_update_due(&ch->s);
@@ -210,6 +230,49 @@ static ssize_t send_out(struct channel *ch)
 	if (to == ch->s.tx_sent && !due)
 		return 0;
 	return stream_push(&ch->s, to, CHANNEL_BUDGET, ch->close.tx_flags, due);
+}
+
+/*
+ * Attached: the applications move the bytes, and tell each other. Left to us are the states, and
+ * the close of an application that has gone.
+ */
+static bool serve_attached(struct channel *ch)
+{
+	const struct smc_close old = ch->close;
+	uint8_t flags;
+
+	if (!take_words(ch)) {
+		violation(ch, "the application took back its send position");
+		return true;
+	}
+	flags = cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags;
+	if (ch->close.rx_flags & ~flags) {
+		violation(ch, "the peer went on after its end");
+		return true;
+	}
+	smc_close_peer(&ch->close, flags);
+	if (ch->closing)
+		channel_catch_up(ch);
+	if (ch->close.rx_flags & CDC_ABNORMAL) {
+		channel_catch_up(ch);
+		peer_aborted(ch);
+		return true;
+	}
+	/* The application has sent D itself. */
+	if (ch->shut_wr && !ch->shut_done && !ch->closing) {
+		ch->shut_done = true;
+		smc_close_local(&ch->close, SMC_EV_SHUTDOWN_WR, false);
+	}
+	if (ch->closing && !advance_close(ch))
+		return true;
+	if (ch->close.state == SMC_CLOSED) {
+		channel_detach(ch, 0);
+		return true;
+	}
+	if (ch->close.state == old.state && ch->close.rx_flags == old.rx_flags)
+		return false;
+	channel_publish(ch, ch->close.rx_flags != old.rx_flags ? CHAN_WAIT_ALL : 0);
+	return true;
 }
 
 static bool serve_live(struct channel *ch)
@@ -259,7 +322,7 @@ static void serve_fading(struct channel *ch)
 static bool serve(struct channel *ch)
 {
 	if (ch->phase == CHANNEL_LIVE)
-		return serve_live(ch);
+		return ch->att.on ? serve_attached(ch) : serve_live(ch);
 	if (ch->phase == CHANNEL_FADING)
 		serve_fading(ch);
 	return false;
@@ -294,6 +357,9 @@ static bool app_moved(const struct channel *ch)
 
 	if (ch->phase != CHANNEL_LIVE || ch->closing)
 		return false;
+	if (ch->att.on)
+		return !ch->shut_wr && (atomic_load_explicit(&ctl->app_flags,
+			memory_order_relaxed) & CHAN_SHUT_WR);
 	return atomic_load_explicit(&ctl->tx_pos, memory_order_relaxed) != ch->tx_pos ||
 	       atomic_load_explicit(&ctl->rx_pos, memory_order_relaxed) != ch->app_rx ||
 	       (!ch->shut_wr && (atomic_load_explicit(&ctl->app_flags, memory_order_relaxed) &
@@ -352,6 +418,8 @@ static void on_message(struct channel *ch, uint16_t type)
 			channel_heat(ch);
 		} else if (ch->phase < CHANNEL_LIVE) {
 			channel_drop_app(ch);
+		} else if (ch->phase == CHANNEL_LONE) {
+			channel_detach(ch, 0); /* it told its peer itself */
 		}
 		break;
 	case CHAN_ABORT:

@@ -54,6 +54,27 @@ int stream_pull(struct stream *s, struct stream_news *news)
 	return 0;
 }
 
+int stream_catch_up(struct stream *s, uint64_t tx_pos, uint64_t rx_pos)
+{
+	/* The peer has consumed at least what no longer fits into its ring behind it. */
+	uint64_t acked = tx_pos > s->tx_n ? tx_pos - s->tx_n : 0;
+	uint64_t bytes, space;
+	struct cdc_msg msg;
+
+	if (tx_pos < s->tx_sent || rx_pos < s->rx_pos || s->tx_n == 0)
+		return -EPROTO;
+	cdc_load(s->dmb, s->order, &msg);
+	if (cursor_advance(rx_pos, msg.prod, s->rx_n, s->rx_n, &bytes) < 0 ||
+		cursor_advance(acked, msg.cons, s->tx_n, tx_pos - acked, &space) < 0)
+		return -EPROTO;
+	s->tx_sent = tx_pos;
+	s->tx_acked = acked + space;
+	s->rx_pos = rx_pos;
+	s->rx_told = rx_pos;
+	s->rx_total = rx_pos + bytes;
+	return 0;
+}
+
 int stream_consume(struct stream *s, uint64_t rx_pos)
 {
 	if (rx_pos < s->rx_pos || rx_pos > s->rx_total)

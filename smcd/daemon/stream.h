@@ -86,6 +86,12 @@ static inline bool stream_unread(const struct stream *s)
 	return s->rx_total - s->rx_pos > (s->rx_urg > s->rx_pos ? 1 : 0);
 }
 
+/*
+ * Somebody else moved the bytes: up to @tx_pos out, up to @rx_pos consumed. Takes over both, and what
+ * the peer's CDC says beside them. 0, or -EPROTO (nothing changed) when they cannot all be true.
+ */
+int stream_catch_up(struct stream *s, uint64_t tx_pos, uint64_t rx_pos);
+
 /* Loads the peer's CDC once and takes it over. 0, or -EPROTO with nothing changed. */
 int stream_pull(struct stream *s, struct stream_news *news);
 

@@ -24,6 +24,14 @@
  * looking at the other's flag, and re-checks the positions between raising its own flag and
  * sleeping: one of the two always sees the other, so no wake-up is lost.
  *
+ * Attached channels (a software fabric, where both sides want it) have no send ring. The application
+ * writes payload and CDC into the peer's DMB itself and finds out what the peer's application wants
+ * to be told in a page that both share (struct chan_peer); it wakes it by a byte on the socket that
+ * connects the two, whose end of file is the peer's death. The same rule holds: bits, full barrier,
+ * look, sleep on one side; publish, full barrier, look at the bits on the other. tx_pos and rx_pos
+ * are still published, before the CDC that carries them: from them the daemon composes the last CDC
+ * of an application that closed or died. Neither daemon nor fabric is needed in between.
+ *
  * The socket's end of file tells each side that the other is gone. CHAN_CLOSE before it means an
  * orderly close: the daemon delivers what is in the send ring. End of file without it means that
  * the application died: the peer gets the abort CDC.
@@ -65,6 +73,20 @@ struct chan_ctl {
 	_Atomic uint64_t rx_urg;    /* behind the last urgent byte that arrived; 0: there was none */
 };
 
+/* Shared by the applications of an attached channel, hostile to each: it only ever wakes. */
+#define CHAN_PEER_SIZE 4096u
+#define CHAN_CLIENT    0u
+#define CHAN_SERVER    1u
+
+struct chan_peer {
+	struct {
+		_Atomic uint32_t wait;	 /* CHAN_WAIT_*: set by this side, taken by the other */
+		_Atomic uint64_t urgent; /* as tx_urg, for the other side */
+		uint8_t pad[48];
+	} side[2];
+};
+
+_Static_assert(sizeof(struct chan_peer) <= CHAN_PEER_SIZE, "one page");
 _Static_assert(sizeof(struct chan_ctl) <= CHAN_CTL_SIZE, "one page");
 #ifndef __CHECKER__ /* sparse knows the types but not these macros */
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words");
@@ -78,6 +100,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared
 #define IPC_VERSION   1u
 #define IPC_NAME_MAX  64u  /* peer and service names, NUL-terminated */
 #define IPC_TEXT_MAX  256u
+#define IPC_FDS_MEDIATED 2u /* descriptors of IPC_CHANNEL, without a listener's */
+#define IPC_FDS_ATTACHED 5u
 
 enum ipc_type {
 	/* Application, first message of a connection. */
@@ -90,7 +114,11 @@ enum ipc_type {
 	CHAN_ABORT = 18,
 	/* Daemon. */
 	IPC_ERROR = 32,	    /* then the daemon closes */
-	IPC_CHANNEL = 33,   /* answer to CONNECT: fds {DMB, send}; on a listener: {socket, DMB, send} */
+	/*
+	 * Answer to CONNECT: fds {DMB, send file}, attached also {peer's DMB, struct chan_peer,
+	 * socket to the peer}; on a listener {socket to the daemon} comes before.
+	 */
+	IPC_CHANNEL = 33,
 	IPC_LISTENING = 34, /* answer to LISTEN */
 	IPC_RESULT = 35,    /* answer to QUERY: fd {sealed memfd with JSON text} */
 	CHAN_WAKE = 36,
@@ -108,7 +136,7 @@ struct ipc_connect {
 	char service[IPC_NAME_MAX]; /* name or decimal port */
 	uint32_t rcvbuf;	    /* wanted DMB size in bytes; 0: the daemon's default */
 	uint32_t timeout_ms;	    /* for the whole connect; 0: the daemon's default */
-	uint32_t flags;		    /* 0 */
+	uint32_t path;		    /* IPC_PATH_*: wanted */
 	uint32_t reserved;
 };
 
@@ -117,7 +145,7 @@ struct ipc_listen {
 	char service[IPC_NAME_MAX];
 	uint32_t backlog;
 	uint32_t rcvbuf;
-	uint32_t flags; /* 0 */
+	uint32_t path; /* IPC_PATH_*: wanted */
 	uint32_t reserved;
 };
 
@@ -146,6 +174,7 @@ struct ipc_error {
 	char text[IPC_TEXT_MAX];
 };
 
+#define IPC_PATH_AUTO	  0u /* as a wish: attached if that is possible */
 #define IPC_PATH_MEDIATED 1u
 #define IPC_PATH_ATTACHED 2u
 
@@ -155,11 +184,12 @@ struct ipc_channel {
 	uint64_t local_gid;
 	uint64_t peer_gid;
 	uint32_t rx_size;   /* size of the DMB in bytes */
-	uint32_t tx_size;   /* size of the peer's DMB; the send file is CHAN_CTL_SIZE + tx_size */
+	uint32_t tx_size;   /* size of the peer's DMB; the send file is CHAN_CTL_SIZE + tx_size,
+			       attached CHAN_CTL_SIZE */
 	uint32_t order;	    /* enum cdc_order */
 	uint32_t path;	    /* IPC_PATH_* */
 	uint32_t port;
-	uint32_t reserved;
+	uint32_t side;	    /* CHAN_CLIENT or CHAN_SERVER */
 	char peer[IPC_NAME_MAX];
 	char service[IPC_NAME_MAX];
 };

@@ -25,8 +25,9 @@ static bool ring_size_valid(uint32_t size)
 static bool description_valid(const struct ipc_channel *m)
 {
 	return ring_size_valid(m->rx_size) && ring_size_valid(m->tx_size) &&
-	       (m->order == CDC_LITTLE || m->order == CDC_BIG) && m->path == IPC_PATH_MEDIATED &&
-	       memchr(m->peer, '\0', sizeof(m->peer)) &&
+	       (m->order == CDC_LITTLE || m->order == CDC_BIG) &&
+	       (m->path == IPC_PATH_MEDIATED || m->path == IPC_PATH_ATTACHED) &&
+	       m->side <= CHAN_SERVER && memchr(m->peer, '\0', sizeof(m->peer)) &&
 	       memchr(m->service, '\0', sizeof(m->service));
 }
 
@@ -36,6 +37,7 @@ static void channel_free(struct smcdu_channel *ch)
 		munmap((void *)(uintptr_t)ch->dmb, ch->dmb_len);
 	if (ch->ctl)
 		munmap(ch->ctl, ch->ctl_len);
+	peer_close(ch);
 	wait_fini(&ch->wait);
 	fd_closep(&ch->sock);
 	free(ch);
@@ -46,7 +48,7 @@ static int map_memory(struct smcdu_channel *ch, const struct ipc_channel *m, int
 	void *p;
 
 	ch->dmb_len = m->rx_size;
-	ch->ctl_len = CHAN_CTL_SIZE + (size_t)m->tx_size;
+	ch->ctl_len = CHAN_CTL_SIZE + (m->path == IPC_PATH_MEDIATED ? (size_t)m->tx_size : 0);
 	if (fd_check_sealed(dmb_fd, ch->dmb_len) < 0 || fd_check_sealed(ctl_fd, ch->ctl_len) < 0)
 		return lib_fail(-EPROTO, "the daemon's channel memory is not sealed or too small");
 	p = mmap(NULL, ch->dmb_len, PROT_READ, MAP_SHARED, dmb_fd, 0);
@@ -57,7 +59,8 @@ static int map_memory(struct smcdu_channel *ch, const struct ipc_channel *m, int
 	if (p == MAP_FAILED)
 		return lib_fail(-ENOMEM, "cannot map the send buffer");
 	ch->ctl = p;
-	ch->tx.ring = (uint8_t *)p + CHAN_CTL_SIZE + CDC_SIZE;
+	if (m->path == IPC_PATH_MEDIATED)
+		ch->tx.ring = (uint8_t *)p + CHAN_CTL_SIZE + CDC_SIZE;
 	ch->tx.size = m->tx_size - CDC_SIZE;
 	ch->rx.ring = ch->dmb + CDC_SIZE;
 	ch->rx.size = m->rx_size - CDC_SIZE;
@@ -88,30 +91,35 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 	memset(ch, 0, sizeof(*ch));
 	ch->generation = lib_generation();
 	ch->sock = sock;
+	ch->peer.sock = -1;
 	ch->spin_ns = spin_ns;
 	atomic_init(&ch->rx.urg_byte, -1);
 	wait_init(&ch->wait);
 	return ch;
 }
 
-int channel_adopt(const struct ipc_channel *msg, int sock, int dmb_fd, int ctl_fd, uint32_t spin_ns,
-	struct smcdu_channel **ret)
+int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
+	uint32_t spin_ns, struct smcdu_channel **ret)
 {
 	struct smcdu_channel *ch = channel_new(sock, spin_ns);
+	bool attached = msg->path == IPC_PATH_ATTACHED;
 	int r;
 
 	if (!ch) {
 		fd_closep(&sock);
 		r = lib_fail_plain(-ENOMEM);
-	} else if (!description_valid(msg)) {
+	} else if (!description_valid(msg) ||
+		   nfds != (attached ? IPC_FDS_ATTACHED : IPC_FDS_MEDIATED)) {
 		r = lib_fail(-EPROTO, "the daemon described a channel this library cannot use");
 	} else {
 		ch->order = (enum cdc_order)msg->order;
 		describe(&ch->info, msg);
-		r = map_memory(ch, msg, dmb_fd, ctl_fd);
+		r = map_memory(ch, msg, fds[0], fds[1]);
+		if (r == 0 && attached)
+			r = peer_open(ch, msg, fds[2], fds[3], fd_steal(&fds[4]));
 	}
-	fd_closep(&dmb_fd);
-	fd_closep(&ctl_fd);
+	while (nfds)
+		fd_closep(&fds[--nfds]);
 	/* The daemon made both ends of an accepted channel's socket; sleepers block on ours. */
 	if (r == 0 && fcntl(sock, F_SETFL, 0) < 0)
 		r = lib_fail_plain(-errno);
@@ -141,9 +149,10 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 	/* The daemon gives up a little earlier, so that its reason arrives in time. */
 	uint32_t slack = ctx->connect_timeout_ms / 10 < 100 ? ctx->connect_timeout_ms / 10 : 100;
 	struct ipc_connect req = { .hdr = ipc_hdr(IPC_CONNECT), .rcvbuf = ctx->rcvbuf,
-		.timeout_ms = ctx->connect_timeout_ms - slack };
+		.timeout_ms = ctx->connect_timeout_ms - slack, .path = ctx->path };
+	int fds[IPC_FDS_ATTACHED];
 	struct ipc_channel ans;
-	int fds[2];
+	unsigned int nfds;
 	int sock;
 
 	lib_set_diag(0);
@@ -151,11 +160,11 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 		return lib_fail_plain(-EPERM);
 	if (parse_target(target, &req) < 0)
 		return -EINVAL;
-	sock = ipc_call(ctx, &req, sizeof(req), IPC_CHANNEL, &ans, sizeof(ans), fds, 2,
-		clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
+	sock = ipc_call(ctx, &req, sizeof(req), IPC_CHANNEL, &ans, sizeof(ans), fds,
+		IPC_FDS_ATTACHED, &nfds, clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
 	if (sock < 0)
 		return sock;
-	return channel_adopt(&ans, sock, fds[0], fds[1], ctx->spin_ns, ret);
+	return channel_adopt(&ans, sock, fds, nfds, ctx->spin_ns, ret);
 }
 
 /* ---- failing --------------------------------------------------------------------------------- */
@@ -181,6 +190,9 @@ int channel_status(const struct smcdu_channel *ch)
 		return -failed;
 	if (error)
 		return error > 0 && error <= 4095 ? -error : -EPROTO;
+	/* Attached, the peer alone matters; the daemon may come and go. */
+	if (channel_attached(ch))
+		return atomic_load_explicit(&ch->peer.gone, memory_order_acquire) ? -ECONNRESET : 0;
 	if (atomic_load_explicit(&ch->gone, memory_order_acquire))
 		return -ENODEV;
 	return 0;
@@ -238,6 +250,9 @@ static void farewell(struct smcdu_channel *ch, enum ipc_type type)
 {
 	struct ipc_simple msg;
 
+	if (channel_attached(ch))
+		peer_publish(ch, CHAN_WAIT_ALL,
+			type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL);
 	atomic_store(&ch->ctl->app_wait, 0);
 	ipc_send_simple(ch->sock, type);
 	shutdown(ch->sock, SHUT_RD);
@@ -245,12 +260,27 @@ static void farewell(struct smcdu_channel *ch, enum ipc_type type)
 		;
 }
 
+/* The daemon decides by the same rule; but attached, our own word reaches the peer first. */
+static enum ipc_type close_kind(const struct smcdu_channel *ch)
+{
+	struct rx_view v;
+
+	if (atomic_load(&ch->failed))
+		return CHAN_ABORT;
+	if (!channel_attached(ch))
+		return CHAN_CLOSE;
+	rx_look(ch, &v);
+	/* An urgent byte is not part of what is read in order. */
+	return v.prod - lib_get(&ch->rx.pos) > (v.urg > lib_get(&ch->rx.pos) ? 1 : 0) ?
+		CHAN_ABORT : CHAN_CLOSE;
+}
+
 void smcdu_close(struct smcdu_channel *ch)
 {
 	if (!ch)
 		return;
 	if (channel_mine(ch))
-		farewell(ch, atomic_load(&ch->failed) ? CHAN_ABORT : CHAN_CLOSE);
+		farewell(ch, close_kind(ch));
 	channel_free(ch);
 }
 
@@ -286,6 +316,10 @@ void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_channel_st
 		.state = atomic_load_explicit(&ch->ctl->state, memory_order_relaxed),
 		.error = -channel_status(ch),
 	};
+	if (channel_attached(ch)) {
+		st->tx_sent = st->tx_bytes;
+		st->cdc_tx = lib_get(&ch->peer.cdc_tx);
+	}
 }
 
 /* Of the urgent byte. */

@@ -134,6 +134,8 @@ static bool settings_valid(const struct smcdu_settings *s)
 		return false;
 	if (s->spin_us > SPIN_MAX_US && s->spin_us != UINT32_MAX)
 		return false;
+	if (s->path > IPC_PATH_ATTACHED)
+		return false;
 	return s->connect_timeout_ms > 0 && s->connect_timeout_ms <= INT_MAX;
 }
 
@@ -172,6 +174,7 @@ int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 			sizeof(ctx->addr.sun_path) - 1);
 	}
 	ctx->connect_timeout_ms = s->connect_timeout_ms;
+	ctx->path = s->path;
 	ctx->spin_ns = spin_limit(s->spin_us);
 	ctx->rcvbuf = s->rcvbuf ? round_up_pow2(s->rcvbuf) : 0;
 	pthread_once(&generation_once, watch_forks);

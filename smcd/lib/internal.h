@@ -29,6 +29,7 @@ struct smcdu_ctx {
 	uint32_t connect_timeout_ms;
 	uint32_t spin_ns; /* longest look before sleeping */
 	uint32_t rcvbuf;
+	uint32_t path; /* IPC_PATH_*: wanted */
 	struct sockaddr_un addr;
 };
 
@@ -73,6 +74,22 @@ struct lib_rx {
 	struct lib_spin spin;
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
+/*
+ * The other end of an attached channel: we write its DMB. @lock orders the two halves when they
+ * publish, so that an older position never follows a newer one.
+ */
+struct lib_peer {
+	uint8_t *dmb; /* NULL: mediated */
+	size_t dmb_len;
+	struct chan_peer *page;
+	unsigned int side; /* ours in the page */
+	int sock;
+	_Atomic bool gone; /* end of file: it closed or died */
+	_Atomic bool lock;
+	uint8_t conn_flags; /* ours; under the lock */
+	_Atomic uint64_t cdc_tx;
+} __attribute__((aligned(LIB_CACHE_LINE)));
+
 /* Who sleeps on the socket, and the descriptor given to the application. See wait.c. */
 struct lib_wait {
 	pthread_mutex_t lock;
@@ -95,6 +112,7 @@ struct smcdu_channel {
 	size_t ctl_len;
 	struct lib_tx tx;
 	struct lib_rx rx;
+	struct lib_peer peer;
 	struct lib_wait wait;
 	_Atomic int failed; /* positive errno of a violation found here; the first one stays */
 	_Atomic bool gone;  /* the daemon's end of the socket is closed */
@@ -122,12 +140,13 @@ int lib_copy_peer(char dst[IPC_NAME_MAX], const char *src, size_t len);
 /* ---- ipc.c: the daemon's socket -------------------------------------------------------------- */
 
 /*
- * Connects, sends @req and receives one answer of exactly @ans_len bytes and type @type with
- * exactly @nfds descriptors. Returns the connected socket (owned by the caller) or negative errno
+ * Connects, sends @req and receives one answer of exactly @ans_len bytes and type @type with at most
+ * @max_fds descriptors, *nfds of them (NULL: exactly @max_fds). Returns the connected socket (owned by the caller) or negative errno
  * with the error text set; nothing is left behind on failure.
  */
 int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum ipc_type type,
-	void *ans, size_t ans_len, int *fds, unsigned int nfds, uint64_t deadline_ns);
+	void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds,
+	uint64_t deadline_ns);
 
 /* Sends a message without body; -EPIPE or -ECONNRESET when the daemon is gone. */
 int ipc_send_simple(int sock, enum ipc_type type);
@@ -138,10 +157,10 @@ int lib_ms_left(uint64_t deadline_ns);
 /* ---- channel.c ------------------------------------------------------------------------------- */
 
 /*
- * Builds a channel from the daemon's description. Takes ownership of all three descriptors, also on
- * failure. 0 or negative errno with text.
+ * Builds a channel from the daemon's description. Takes ownership of all descriptors, also on
+ * failure: the socket, and those of IPC_CHANNEL in its order. 0 or negative errno with text.
  */
-int channel_adopt(const struct ipc_channel *msg, int sock, int dmb_fd, int ctl_fd,
+int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
 	uint32_t spin_ns, struct smcdu_channel **ret);
 
 /* Latches a violation found in shared memory and returns -ECONNRESET. @why is a static string. */
@@ -155,6 +174,11 @@ int channel_error(const struct smcdu_channel *ch, int error);
 
 /* Orders what was published before against the daemon's bell, and rings when it sleeps. */
 void channel_bell(struct smcdu_channel *ch);
+
+static inline bool channel_attached(const struct smcdu_channel *ch)
+{
+	return ch->peer.dmb != NULL;
+}
 
 static inline bool channel_mine(const struct smcdu_channel *ch)
 {
@@ -229,6 +253,36 @@ void rx_take_in(struct smcdu_channel *ch, struct rx_view *v);
 
 /* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT, SMCDU_PRI) know. */
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
+
+/* ---- peer.c: the attached path --------------------------------------------------------------- */
+
+/* Maps what makes @ch attached; takes ownership of @sock on success. 0 or negative errno with text. */
+int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
+	int sock);
+void peer_close(struct smcdu_channel *ch);
+
+/*
+ * Writes the CDC with both halves' positions into the peer's DMB, then wakes the peer if it waits
+ * for one of @bits (CHAN_WAIT_*). @flags (CDC connection flags) are added for good.
+ */
+void peer_publish(struct smcdu_channel *ch, uint32_t bits, uint8_t flags);
+
+/* Sets and takes back our wait bits in the shared page; the latter says which were still there. */
+void peer_arm(struct smcdu_channel *ch, uint32_t bits);
+uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits);
+
+/* Whether the peer waits for space. The caller's full barrier stands before the look. */
+bool peer_wants_space(const struct smcdu_channel *ch);
+
+/*
+ * Urgent bytes, by the position behind them. Marked before the producer cursor moves there (nothing
+ * on a mediated channel); looked up after the cursor was. The peer may have written anything.
+ */
+void peer_mark_urgent(struct smcdu_channel *ch, uint64_t behind);
+uint64_t peer_urgent(const struct smcdu_channel *ch);
+
+/* Reads what the peer's wake-ups left in the socket, and notices its end. Does not wait. */
+void peer_drain(struct smcdu_channel *ch);
 
 /* ---- wait.c ---------------------------------------------------------------------------------- */
 

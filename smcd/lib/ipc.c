@@ -123,7 +123,7 @@ static bool hdr_is(const struct ipc_hdr *h, enum ipc_type type)
 }
 
 static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type type, void *ans,
-	size_t ans_len, int *fds, unsigned int nfds)
+	size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds)
 {
 	union {
 		struct ipc_hdr hdr;
@@ -132,22 +132,25 @@ static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type t
 	} buf;
 	int got_fds[FD_MSG_MAX];
 	unsigned int got = 0;
-	ssize_t n = fd_recv(sock, &buf, sizeof(buf), got_fds, nfds, &got, 0);
+	ssize_t n = fd_recv(sock, &buf, sizeof(buf), got_fds, max_fds, &got, 0);
 	int r;
 
 	/* It refused without reading the request: reported once, ahead of its answer. */
 	if (n == -ECONNRESET)
-		n = fd_recv(sock, &buf, sizeof(buf), got_fds, nfds, &got, 0);
+		n = fd_recv(sock, &buf, sizeof(buf), got_fds, max_fds, &got, 0);
 	if (n == 0)
 		return no_daemon(ctx, -ECONNRESET);
 	if (n < 0 && n != -EMSGSIZE)
 		return no_daemon(ctx, (int)n);
 	if (n == (ssize_t)sizeof(buf.error) && hdr_is(&buf.hdr, IPC_ERROR)) {
 		r = report_error(&buf.error);
-	} else if (n == (ssize_t)ans_len && hdr_is(&buf.hdr, type) && got == nfds) {
+	} else if (n == (ssize_t)ans_len && hdr_is(&buf.hdr, type) &&
+		   (nfds || got == max_fds)) {
 		memcpy(ans, &buf, ans_len);
+		if (got)
+			memcpy(fds, got_fds, got * sizeof(*fds));
 		if (nfds)
-			memcpy(fds, got_fds, nfds * sizeof(*fds));
+			*nfds = got;
 		return 0;
 	} else {
 		r = lib_fail(-EPROTO, "the daemon at '%s' does not speak this library's protocol",
@@ -159,7 +162,8 @@ static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type t
 }
 
 int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum ipc_type type,
-	void *ans, size_t ans_len, int *fds, unsigned int nfds, uint64_t deadline_ns)
+	void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds,
+	uint64_t deadline_ns)
 {
 	int sock FD_CLEANUP = open_socket(ctx, deadline_ns);
 	ssize_t n;
@@ -174,7 +178,7 @@ int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum 
 	r = wait_readable(sock, deadline_ns);
 	if (r < 0)
 		return no_daemon(ctx, r);
-	r = receive_answer(ctx, sock, type, ans, ans_len, fds, nfds);
+	r = receive_answer(ctx, sock, type, ans, ans_len, fds, max_fds, nfds);
 	return r < 0 ? r : fd_steal(&sock);
 }
 
@@ -237,7 +241,7 @@ int smcdu_query(struct smcdu_ctx *ctx, const char *what, char **json)
 		return lib_fail(-EINVAL, "'%s' is no report: device, dmb, channel, peer, stats",
 			what ? what : "");
 	sock = ipc_call(ctx, &req, sizeof(req), IPC_RESULT, &ans, sizeof(ans), &fd, 1,
-		clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
+		NULL, clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
 	if (sock < 0)
 		return fd_steal(&sock);
 	return read_report(fd, json);

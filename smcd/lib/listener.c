@@ -21,7 +21,7 @@ int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlo
 	struct smcdu_listener **ret)
 {
 	struct ipc_listen req = { .hdr = ipc_hdr(IPC_LISTEN), .rcvbuf = ctx->rcvbuf,
-		.backlog = backlog ? backlog : BACKLOG_DEFAULT };
+		.backlog = backlog ? backlog : BACKLOG_DEFAULT, .path = ctx->path };
 	struct ipc_listening ans;
 	struct smcdu_listener *l;
 	int sock;
@@ -37,7 +37,7 @@ int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlo
 	if (!l)
 		return lib_fail_plain(-ENOMEM);
 	sock = ipc_call(ctx, &req, sizeof(req), IPC_LISTENING, &ans, sizeof(ans), NULL, 0,
-		clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
+		NULL, clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
 	if (sock < 0) {
 		free(l);
 		return sock;
@@ -68,7 +68,7 @@ int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_chan
 {
 	struct ipc_channel msg;
 	unsigned int nfds = 0;
-	int fds[3];
+	int fds[1 + IPC_FDS_ATTACHED];
 	ssize_t n;
 	int r;
 
@@ -78,19 +78,19 @@ int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_chan
 		return lib_fail_plain(-EINVAL);
 	if (l->broken)
 		return broken(l, "an earlier call said why");
-	n = fd_recv(l->sock, &msg, sizeof(msg), fds, 3, &nfds,
+	n = fd_recv(l->sock, &msg, sizeof(msg), fds, 1 + IPC_FDS_ATTACHED, &nfds,
 		flags & SMCDU_DONTWAIT ? MSG_DONTWAIT : 0);
 	if (n == -EAGAIN)
 		return lib_fail_plain(-EAGAIN);
 	if (n == 0 || n == -ECONNRESET)
 		return broken(l, "the daemon is gone");
-	if (n != (ssize_t)sizeof(msg) || nfds != 3 || msg.hdr.magic != IPC_MAGIC ||
+	if (n != (ssize_t)sizeof(msg) || nfds < 1 || msg.hdr.magic != IPC_MAGIC ||
 	    msg.hdr.version != IPC_VERSION || msg.hdr.type != IPC_CHANNEL) {
 		while (n > 0 && nfds)
 			fd_closep(&fds[--nfds]);
 		return broken(l, "the daemon broke the protocol, or no descriptors are left");
 	}
-	r = channel_adopt(&msg, fds[0], fds[1], fds[2], l->spin_ns, ret);
+	r = channel_adopt(&msg, fds[0], fds + 1, nfds - 1, l->spin_ns, ret);
 	if (r == -EPROTO) {
 		l->broken = true;
 		return -ECONNRESET;

@@ -36,7 +36,8 @@ static bool load_cdc(const struct smcdu_channel *ch, uint8_t *conn_flags, struct
 static uint64_t find_urgent(const struct smcdu_channel *ch, uint64_t pos, uint64_t prod, bool here)
 {
 	/* After the CDC (acquire): a flag that was taken out has left its position here. */
-	uint64_t told = atomic_load_explicit(&ch->ctl->rx_urg, memory_order_acquire);
+	uint64_t told = channel_attached(ch) ? peer_urgent(ch) :
+		atomic_load_explicit(&ch->ctl->rx_urg, memory_order_acquire);
 	uint64_t urg = here ? prod : told;
 
 	return urg > pos && urg <= prod ? urg : lib_get(&ch->rx.urg);
@@ -93,20 +94,26 @@ static void consume(struct smcdu_channel *ch, size_t n)
 	uint64_t urg = lib_get(&rx->urg);
 	uint8_t peer;
 
-	atomic_store_explicit(&rx->pos, pos, memory_order_relaxed);
-	/* Release: the bytes are copied out before anybody may overwrite them. */
+	/* Release, both: the bytes are copied out before anybody may overwrite them. */
+	atomic_store_explicit(&rx->pos, pos, memory_order_release);
 	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
 	/*
 	 * Full barrier: rx_pos before the B flag. A CDC with a B that comes too late for this look
-	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B.
+	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B. An
+	 * attached peer that waits for space has said so in the shared page before its last look.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
 	peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
+	if (channel_attached(ch) && peer_wants_space(ch))
+		peer |= CDC_WRITER_BLOCKED;
 	if (!(rx->announced < urg && urg <= pos) &&
 	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, rx->announced, peer))
 		return;
 	rx->announced = pos;
-	channel_bell(ch);
+	if (channel_attached(ch))
+		peer_publish(ch, CHAN_WAIT_TX, 0);
+	else
+		channel_bell(ch);
 }
 
 /* The byte before rx.urg goes aside, unless it is to be read in its place. */
@@ -144,8 +151,12 @@ static ssize_t rx_unread(struct smcdu_channel *ch)
 	if (v.unread)
 		return (ssize_t)v.unread;
 	end = rx_ending(&v);
-	if (end == 0) /* the application was told: whatever the peer does, the end stays */
+	if (end == 0 && !atomic_load_explicit(&ch->rx.ended, memory_order_relaxed)) {
+		/* The application was told: whatever the peer does, the end stays. */
 		atomic_store_explicit(&ch->rx.ended, true, memory_order_relaxed);
+		if (channel_attached(ch))
+			channel_bell(ch); /* the daemon shows the state */
+	}
 	return end > 0 ? -EAGAIN : end;
 }
 

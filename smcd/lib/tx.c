@@ -36,6 +36,8 @@ void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 
 bool tx_delivered(const struct smcdu_channel *ch)
 {
+	if (channel_attached(ch))
+		return true; /* where we write is where it is read */
 	/* Acquire: pairs with the daemon's release after the store to the peer. */
 	return atomic_load_explicit(&ch->ctl->tx_sent, memory_order_acquire) ==
 	       lib_get(&ch->tx.pos);
@@ -78,10 +80,14 @@ static void publish(struct smcdu_channel *ch, size_t n)
 {
 	uint64_t pos = lib_get(&ch->tx.pos) + n;
 
-	atomic_store_explicit(&ch->tx.pos, pos, memory_order_relaxed);
+	/* Release: the other half's thread may be the one that publishes it (peer.c). */
+	atomic_store_explicit(&ch->tx.pos, pos, memory_order_release);
 	/* Release: the payload is in the ring before the daemon can see that it is. */
 	atomic_store_explicit(&ch->ctl->tx_pos, pos, memory_order_release);
-	channel_bell(ch);
+	if (channel_attached(ch))
+		peer_publish(ch, CHAN_WAIT_RX, 0);
+	else
+		channel_bell(ch);
 }
 
 static void copy_in(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
@@ -108,16 +114,19 @@ static void copy_in(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 static void mark_urgent(struct smcdu_channel *ch, size_t len)
 {
 	/* Not later than tx_pos at that place, whose store is a release. */
+	peer_mark_urgent(ch, lib_get(&ch->tx.pos) + len);
 	atomic_store_explicit(&ch->ctl->tx_urg, lib_get(&ch->tx.pos) + len, memory_order_relaxed);
 }
 
 /* It ends, with @left bytes not taken: no byte is urgent then. */
 static void settle_urgent(struct smcdu_channel *ch, size_t left)
 {
-	if (left)
+	if (left) {
+		peer_mark_urgent(ch, 0);
 		atomic_store_explicit(&ch->ctl->tx_urg, 0, memory_order_relaxed);
-	else
+	} else {
 		atomic_store_explicit(&ch->tx.urg, lib_get(&ch->tx.pos), memory_order_relaxed);
+	}
 }
 
 static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
@@ -242,6 +251,8 @@ int smcdu_shutdown(struct smcdu_channel *ch)
 	ch->tx.reserved = 0;
 	/* Release: tx_pos is final before the daemon can see that it is. */
 	atomic_fetch_or_explicit(&ch->ctl->app_flags, CHAN_SHUT_WR, memory_order_release);
+	if (channel_attached(ch))
+		peer_publish(ch, CHAN_WAIT_ALL, CDC_SENDING_DONE);
 	channel_bell(ch);
 	return 0;
 }

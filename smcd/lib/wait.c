@@ -61,11 +61,11 @@ static bool wake_valid(const struct ipc_simple *m, const struct mmsghdr *h)
 }
 
 /*
- * Reads wake-ups: all there are, or with MSG_WAITFORONE at least one. No room for descriptors is
+ * Reads the daemon's wake-ups: all there are, or with MSG_WAITFORONE at least one. No room for descriptors is
  * offered: the kernel drops any and says MSG_CTRUNC. End of file, or anything that is no wake-up,
  * means that the daemon is lost. Callers: the leader, or under the lock while there is none.
  */
-static void receive_wakes(struct smcdu_channel *ch, int flags)
+static void receive_daemon(struct smcdu_channel *ch, int flags)
 {
 	struct ipc_simple msg[DRAIN_BATCH];
 	struct iovec iov[DRAIN_BATCH];
@@ -86,6 +86,34 @@ static void receive_wakes(struct smcdu_channel *ch, int flags)
 				atomic_store(&ch->gone, true);
 		flags = MSG_DONTWAIT;
 	} while (n == DRAIN_BATCH && !atomic_load(&ch->gone));
+}
+
+/* Sleeps until daemon or peer has said something. */
+static void wait_either(const struct smcdu_channel *ch)
+{
+	struct pollfd p[2] = {
+		{ .fd = ch->peer.sock, .events = POLLIN },
+		{ .fd = atomic_load(&ch->gone) ? -1 : ch->sock, .events = POLLIN },
+	};
+
+	poll(p, 2, -1);
+}
+
+/* The same from everybody who wakes us, under the same conditions. */
+static void receive_wakes(struct smcdu_channel *ch, int flags)
+{
+	if (channel_attached(ch)) {
+		if (flags == MSG_WAITFORONE)
+			wait_either(ch);
+		peer_drain(ch);
+		flags = MSG_DONTWAIT;
+		if (atomic_load(&ch->gone))
+			return;
+	}
+	receive_daemon(ch, flags);
+	/* Its end of file would keep the descriptor readable for ever. */
+	if (channel_attached(ch) && atomic_load(&ch->gone) && ch->wait.epoll >= 0)
+		epoll_ctl(ch->wait.epoll, EPOLL_CTL_DEL, ch->sock, NULL);
 }
 
 /* Makes the descriptor readable, if it was given out. Under the lock. */
@@ -121,6 +149,8 @@ static uint32_t wait_bits(unsigned int events)
 static void arm(struct smcdu_channel *ch, uint32_t bits)
 {
 	atomic_fetch_or(&ch->ctl->app_wait, bits);
+	if (channel_attached(ch))
+		peer_arm(ch, bits);
 	/*
 	 * Full barrier: the bits before the look that follows. Pairs with the daemon's barrier
 	 * between publishing (or seeing the peer's CDC) and taking the bits: either the look finds
@@ -137,6 +167,8 @@ static void disarm(struct smcdu_channel *ch, uint32_t bits)
 {
 	uint32_t before = atomic_fetch_and(&ch->ctl->app_wait, ~bits);
 
+	if (channel_attached(ch))
+		before &= peer_disarm(ch, bits);
 	if ((before & bits) != bits && !ch->wait.polling)
 		receive_wakes(ch, MSG_DONTWAIT);
 }
@@ -276,9 +308,11 @@ static int make_descriptor(struct smcdu_channel *ch)
 
 	if (epoll < 0 || event < 0)
 		return -errno;
-	r = watch(epoll, ch->sock);
+	r = channel_attached(ch) && atomic_load(&ch->gone) ? 0 : watch(epoll, ch->sock);
 	if (r == 0)
 		r = watch(epoll, event);
+	if (r == 0 && channel_attached(ch))
+		r = watch(epoll, ch->peer.sock);
 	if (r < 0)
 		return r;
 	ch->wait.epoll = fd_steal(&epoll);

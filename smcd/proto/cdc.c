@@ -51,6 +51,26 @@ void cdc_encode(uint8_t out[CDC_SIZE], const struct cdc_msg *msg, enum cdc_order
 	out[CDC_CONS_WORD + WORD_CONN_FLAGS] = msg->conn_flags;
 }
 
+/* One aligned 8-byte store. Release: what was stored before is seen before. */
+static void store_word(void *dmb, size_t offset, const uint8_t bytes[8])
+{
+	uint64_t *word = (void *)((uint8_t *)dmb + offset);
+	uint64_t v;
+
+	memcpy(&v, bytes, sizeof(v));
+	__atomic_store_n(word, v, __ATOMIC_RELEASE);
+}
+
+void cdc_store(void *dmb, const struct cdc_msg *msg, enum cdc_order order)
+{
+	uint8_t bytes[CDC_SIZE];
+
+	cdc_encode(bytes, msg, order);
+	store_word(dmb, 0, bytes);
+	store_word(dmb, CDC_PROD_WORD, bytes + CDC_PROD_WORD);
+	store_word(dmb, CDC_CONS_WORD, bytes + CDC_CONS_WORD);
+}
+
 /*
  * One aligned 8-byte load, so that a cursor is never put together from two writes of the peer.
  * Acquire: what the peer wrote before this word (the other word, the payload) is read after it.

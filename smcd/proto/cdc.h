@@ -54,6 +54,12 @@ struct cdc_msg {
 
 void cdc_encode(uint8_t out[CDC_SIZE], const struct cdc_msg *msg, enum cdc_order order);
 
+/*
+ * Stores the two words of a CDC into shared memory, producer word first: whoever sees the consumer
+ * word sees the producer word and the payload stored before. Two callers must not run at once.
+ */
+void cdc_store(void *dmb, const struct cdc_msg *msg, enum cdc_order order);
+
 /* What the consumer word says. One atomic acquire load of shared memory each. */
 struct cdc_cons_word {
 	struct smc_cursor cons;

@@ -83,13 +83,21 @@ void guests_start_fabric(struct guests *g)
 	g->fabric = spawn("ism-fabricd", argv);
 }
 
+bool guests_attached(void)
+{
+	const char *path = getenv("SMCDU_TEST_PATH");
+
+	return path && strcmp(path, "attached") == 0;
+}
+
 void guests_start_daemon(struct guests *g, int guest, const char *const *extra)
 {
 	char function[160], peer[64];
 	const char *argv[32] = { guests_program("SMCD_USERD"), "--name",
 		guest == GUEST_A ? "guest-a" : "guest-b", "--socket", g->socket[guest],
-		"--function", function, "--peer", peer };
-	size_t n = 9;
+		"--function", function, "--peer", peer,
+		guests_attached() ? NULL : "--path", "mediated" };
+	size_t n = guests_attached() ? 9 : 11;
 
 	snprintf(function, sizeof(function), "vfio-user:%s/fabric/ism%d.sock", g->dir, guest);
 	snprintf(peer, sizeof(peer), "guest-%c=0x1d1500000000000%d", guest == GUEST_A ? 'b' : 'a',
@@ -113,6 +121,7 @@ void guests_start(struct guests *g, const char *const *extra)
 		guests_start_daemon(g, i, extra);
 		smcdu_default_settings(&s);
 		s.socket_path = g->socket[i];
+		s.path = guests_attached() ? SMCDU_PATH_ATTACHED : SMCDU_PATH_MEDIATED;
 		assert_int_equal(smcdu_open(&s, &g->ctx[i]), 0);
 	}
 }

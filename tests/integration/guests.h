@@ -20,6 +20,10 @@ enum { GUEST_A = 0, GUEST_B = 1 };
 
 #define HANG_MS 20000 /* whatever takes longer hangs; generous, for sanitizers on a busy machine */
 
+/*
+ * Channels are mediated, unless SMCDU_TEST_PATH=attached is in the environment: then every one has
+ * to be attached.
+ */
 struct guests {
 	char dir[64];
 	pid_t fabric;
@@ -31,6 +35,8 @@ struct guests {
 /* @extra: further arguments for both daemons, NULL-terminated, or NULL. Fails the test on error. */
 void guests_start(struct guests *g, const char *const *extra);
 void guests_stop(struct guests *g);
+
+bool guests_attached(void);
 
 void guests_start_fabric(struct guests *g);
 void guests_start_daemon(struct guests *g, int guest, const char *const *extra);

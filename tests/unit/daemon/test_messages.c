@@ -35,7 +35,7 @@ static void connect_message(void **state)
 	m.peer[0] = '\0';
 	assert_int_equal(ipc_check_connect(&m, sizeof(m)), -EPROTO);
 	m = good_connect();
-	m.flags = 1;
+	m.path = IPC_PATH_ATTACHED + 1;
 	assert_int_equal(ipc_check_connect(&m, sizeof(m)), -EPROTO);
 	m = good_connect();
 	m.reserved = 1;
@@ -55,9 +55,9 @@ static void listen_message(void **state)
 	assert_int_equal(ipc_check_listen(&m, sizeof(m)), 0);
 	assert_int_equal(ipc_check_listen(&m, sizeof(m) - 1), -EPROTO);
 	assert_int_equal(ipc_check_connect(&m, sizeof(m)), -EPROTO);
-	m.flags = 1;
+	m.path = IPC_PATH_ATTACHED + 1;
 	assert_int_equal(ipc_check_listen(&m, sizeof(m)), -EPROTO);
-	m.flags = 0;
+	m.path = 0;
 	memset(m.service, 'x', sizeof(m.service));
 	assert_int_equal(ipc_check_listen(&m, sizeof(m)), -EPROTO);
 }

@@ -78,10 +78,10 @@ struct ipc_channel fake_describe(const struct fake *f)
 struct smcdu_channel *fake_adopt(struct fake *f)
 {
 	struct ipc_channel msg = fake_describe(f);
+	int fds[] = { fd_steal(&f->dmb_fd), fd_steal(&f->ctl_fd) };
 	struct smcdu_channel *ch = NULL;
 
-	assert_int_equal(channel_adopt(&msg, fd_steal(&f->app_sock), fd_steal(&f->dmb_fd),
-		fd_steal(&f->ctl_fd), 0, &ch), 0);
+	assert_int_equal(channel_adopt(&msg, fd_steal(&f->app_sock), fds, 2, 0, &ch), 0);
 	return ch;
 }
 

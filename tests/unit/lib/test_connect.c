@@ -132,7 +132,7 @@ static void test_connect(void **state)
 	assert_string_equal(req.peer, "guest-b");
 	assert_int_equal(req.rcvbuf, 32768);
 	assert_true(req.timeout_ms > 0 && req.timeout_ms <= 5000);
-	assert_int_equal(req.flags, 0);
+	assert_int_equal(req.path, 0);
 	smcdu_channel_info(ch, &info);
 	assert_int_equal(info.id, 7);
 	assert_int_equal(info.port, 4711);
@@ -327,7 +327,7 @@ static void test_settings(void **state)
 	char path[200];
 
 	smcdu_default_settings(&s);
-	s.reserved[47] = 1;
+	s.reserved[sizeof(s.reserved) - 1] = 1;
 	assert_int_equal(smcdu_open(&s, &ctx), -EINVAL);
 	smcdu_default_settings(&s);
 	s.rcvbuf = 16383;

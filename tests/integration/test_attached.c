@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/integration/guests.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "smcd/proto/close.h"
+
+/*
+ * Attached channels: no PCISTB and no daemon between two applications, and so neither a daemon's
+ * death nor the fabric's is theirs. Who may have one is both sides' decision.
+ */
+static struct guests g;
+
+static int setup(void **state)
+{
+	guests_start(&g, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	guests_stop(&g);
+	return 0;
+}
+
+#define FLOWING (1U << 20)
+
+struct flow {
+	struct smcdu_channel *tx, *rx;
+	uint32_t stream;
+	_Atomic bool stop;
+	_Atomic uint64_t sent, got;
+	ssize_t tx_end, rx_end;
+	bool differs;
+	pthread_t tt, tr;
+};
+
+static void *transmit(void *arg)
+{
+	struct flow *f = arg;
+	uint8_t buf[30000];
+	ssize_t n = 0;
+
+	while (!f->stop) {
+		pattern_fill(buf, sizeof(buf), f->stream, f->sent);
+		n = smcdu_send(f->tx, buf, sizeof(buf), 0);
+		if (n <= 0)
+			break;
+		f->sent += (uint64_t)n;
+	}
+	f->tx_end = n > 0 ? smcdu_shutdown(f->tx) : n;
+	return NULL;
+}
+
+static void *receive(void *arg)
+{
+	struct flow *f = arg;
+	uint8_t buf[30000];
+	ssize_t n;
+
+	while ((n = smcdu_recv(f->rx, buf, sizeof(buf), 0)) > 0) {
+		if (pattern_check(buf, (size_t)n, f->stream, f->got) != (size_t)n)
+			f->differs = true;
+		f->got += (uint64_t)n;
+	}
+	f->rx_end = n;
+	return NULL;
+}
+
+static void wait_bytes(_Atomic uint64_t *count, uint64_t more)
+{
+	uint64_t want = *count + more;
+
+	for (int i = 0; i < HANG_MS && *count < want; i++)
+		sleep_ms(1);
+	assert_true(*count >= want);
+}
+
+static void join_or_hang(pthread_t t)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += HANG_MS / 1000;
+	assert_int_equal(pthread_timedjoin_np(t, NULL, &ts), 0);
+}
+
+static void flow_start(struct flow *f, uint32_t stream)
+{
+	*f = (struct flow){ .stream = stream };
+	guests_connect(&g, GUEST_A, "flow", &f->tx, &f->rx);
+	pthread_create(&f->tt, NULL, transmit, f);
+	pthread_create(&f->tr, NULL, receive, f);
+	wait_bytes(&f->got, FLOWING);
+}
+
+/* In order: all that was sent has arrived, then the end. */
+static void flow_end(struct flow *f)
+{
+	f->stop = true;
+	join_or_hang(f->tt);
+	join_or_hang(f->tr);
+	assert_int_equal(f->tx_end, 0);
+	assert_int_equal(f->rx_end, 0);
+	assert_false(f->differs);
+	assert_int_equal(f->got, f->sent);
+	smcdu_close(f->tx);
+	smcdu_close(f->rx);
+}
+
+static void test_no_store_is_needed(void **state)
+{
+	int64_t before, after;
+	struct smcdu_channel_stats st;
+	struct flow f;
+
+	flow_start(&f, 1);
+	before = guests_stat(&g, GUEST_A, "pcistb") + guests_stat(&g, GUEST_B, "pcistb");
+	wait_bytes(&f.got, 64 * FLOWING);
+	after = guests_stat(&g, GUEST_A, "pcistb") + guests_stat(&g, GUEST_B, "pcistb");
+	assert_true(after - before < 20); /* signs of life, if any */
+	smcdu_channel_stats(f.tx, &st);
+	assert_int_equal(st.pcistb, 0);
+	assert_true(st.cdc_tx > 0 && st.tx_sent == st.tx_bytes);
+	flow_end(&f);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+static void wait_state(struct smcdu_channel *ch, uint32_t state)
+{
+	struct smcdu_channel_stats st;
+
+	for (int i = 0; i < HANG_MS; i++) {
+		smcdu_channel_stats(ch, &st);
+		if (st.state == state)
+			return;
+		sleep_ms(1);
+	}
+	fail_msg("state %s, not %s", smcdu_state_name(st.state), smcdu_state_name(state));
+}
+
+/* The daemons follow, so that an operator sees what is going on. */
+static void test_states(void **state)
+{
+	struct smcdu_channel *a, *b;
+	char c;
+
+	guests_connect(&g, GUEST_A, "states", &a, &b);
+	wait_state(a, SMC_ACTIVE);
+	wait_state(b, SMC_ACTIVE);
+	assert_int_equal(smcdu_shutdown(a), 0);
+	assert_int_equal(smcdu_recv(b, &c, 1, 0), 0);
+	wait_state(a, SMC_PEERCLOSEWAIT1);
+	wait_state(b, SMC_APPCLOSEWAIT1);
+	assert_int_equal(smcdu_send(b, "x", 1, 0), 1);
+	assert_int_equal(smcdu_recv(a, &c, 1, 0), 1);
+	smcdu_close(b);
+	assert_int_equal(smcdu_recv(a, &c, 1, 0), 0);
+	smcdu_close(a);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+static void recv_text(struct smcdu_channel *ch, const char *text)
+{
+	char buf[16];
+
+	assert_int_equal(smcdu_recv(ch, buf, strlen(text), SMCDU_WAITALL), strlen(text));
+	assert_memory_equal(buf, text, strlen(text));
+}
+
+/* The urgent byte beside the stream; nothing overtakes it, and it is no reason to abort. */
+static void test_urgent(void **state)
+{
+	struct smcdu_channel *a, *b;
+	char c = 0;
+
+	guests_connect(&g, GUEST_A, "urgent", &a, &b);
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(smcdu_send(a, "abc", 3, 0), 3);
+		assert_int_equal(smcdu_send(a, "dU", 2, SMCDU_OOB), 2);
+		assert_int_equal(smcdu_send(a, "e", 1, SMCDU_DONTWAIT), -EAGAIN);
+		recv_text(b, "abcd");
+		assert_int_equal(smcdu_recv(b, &c, 1, SMCDU_OOB), 1);
+		assert_int_equal(c, 'U');
+		assert_int_equal(smcdu_recv(b, &c, 1, SMCDU_DONTWAIT), -EAGAIN);
+		assert_int_equal(smcdu_send(a, "efg", 3, 0), 3);
+		recv_text(b, "efg");
+	}
+	assert_int_equal(smcdu_send(a, "!", 1, SMCDU_OOB), 1);
+	smcdu_close(b);
+	assert_int_equal(smcdu_recv(a, &c, 1, 0), 0);
+	smcdu_close(a);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+/* Whoever is killed, the flow does not notice; afterwards all of it works again. */
+static void test_nobody_else_is_needed(void **state)
+{
+	struct flow f;
+
+	flow_start(&f, 2);
+	guests_kill(&g.daemon[GUEST_B], SIGKILL);
+	wait_bytes(&f.got, 8 * FLOWING);
+	guests_start_daemon(&g, GUEST_B, NULL);
+	wait_bytes(&f.got, 8 * FLOWING);
+	guests_kill(&g.fabric, SIGKILL);
+	wait_bytes(&f.got, 8 * FLOWING);
+	guests_kill(&g.daemon[GUEST_A], SIGKILL);
+	wait_bytes(&f.got, 8 * FLOWING);
+	flow_end(&f);
+	guests_start_fabric(&g);
+	guests_start_daemon(&g, GUEST_A, NULL);
+	guests_kill(&g.daemon[GUEST_B], SIGTERM);
+	guests_start_daemon(&g, GUEST_B, NULL);
+	guests_expect_works(&g);
+}
+
+/* The descriptor is quiet when nothing is there, with and without a daemon. */
+static void test_descriptor(void **state)
+{
+	struct smcdu_channel *a, *b;
+	struct pollfd p = { .events = POLLIN };
+	char c;
+
+	guests_connect(&g, GUEST_A, "poll", &a, &b);
+	p.fd = smcdu_channel_fd(b);
+	assert_true(p.fd >= 0);
+	for (int daemon = 1; daemon >= 0; daemon--) {
+		assert_int_equal(smcdu_events(b) & SMCDU_IN, 0);
+		assert_int_equal(poll(&p, 1, 0), 0);
+		for (int i = 0; i < 100; i++) {
+			assert_int_equal(smcdu_send(a, "x", 1, 0), 1);
+			assert_int_equal(poll(&p, 1, HANG_MS), 1);
+			assert_int_equal(smcdu_events(b) & SMCDU_IN, SMCDU_IN);
+			assert_int_equal(smcdu_recv(b, &c, 1, SMCDU_DONTWAIT), 1);
+			assert_int_equal(smcdu_recv(b, &c, 1, SMCDU_DONTWAIT), -EAGAIN);
+			assert_int_equal(poll(&p, 1, 0), 0);
+		}
+		guests_kill(&g.daemon[GUEST_B], SIGKILL);
+		if (daemon) { /* its end wakes once */
+			assert_int_equal(poll(&p, 1, HANG_MS), 1);
+			assert_int_equal(smcdu_events(b) & SMCDU_IN, 0);
+		}
+	}
+	smcdu_close(a);
+	assert_int_equal(poll(&p, 1, HANG_MS), 1);
+	assert_int_equal(smcdu_recv(b, &c, 1, 0), 0);
+	smcdu_close(b);
+	guests_start_daemon(&g, GUEST_B, NULL);
+	guests_expect_works(&g);
+}
+
+static pid_t start_sender(void)
+{
+	pid_t app = fork();
+
+	assert_true(app >= 0);
+	if (app == 0) {
+		struct flow f = { .stream = 11 };
+		struct smcdu_settings s;
+		struct smcdu_ctx *ctx;
+
+		smcdu_default_settings(&s);
+		s.socket_path = g.socket[GUEST_A];
+		s.path = SMCDU_PATH_ATTACHED;
+		if (smcdu_open(&s, &ctx) || smcdu_connect(ctx, "victim@guest-b", &f.tx))
+			_exit(1);
+		transmit(&f);
+		_exit(2);
+	}
+	return app;
+}
+
+/* kill -9 of the sender: the exact prefix, then the error; even if no daemon is left to say so. */
+static void test_killed_peer(void **state)
+{
+	for (int daemons = 1; daemons >= 0; daemons--) {
+		struct flow f = { .stream = 11 };
+		struct smcdu_listener *l;
+		pid_t app;
+
+		assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "victim", 1, &l), 0);
+		app = start_sender();
+		assert_int_equal(smcdu_accept(l, 0, &f.rx), 0);
+		pthread_create(&f.tr, NULL, receive, &f);
+		wait_bytes(&f.got, FLOWING);
+		if (!daemons) {
+			guests_kill(&g.daemon[GUEST_A], SIGKILL);
+			guests_kill(&g.daemon[GUEST_B], SIGKILL);
+		}
+		guests_kill(&app, SIGKILL);
+		join_or_hang(f.tr);
+		assert_false(f.differs);
+		assert_int_equal(f.rx_end, -ECONNRESET);
+		assert_int_equal(smcdu_send(f.rx, "x", 1, 0), -ECONNRESET);
+		smcdu_close(f.rx);
+		smcdu_listener_free(l);
+	}
+	guests_start_daemon(&g, GUEST_A, NULL);
+	guests_start_daemon(&g, GUEST_B, NULL);
+	guests_expect_works(&g);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+static struct smcdu_ctx *context(int guest, uint32_t path)
+{
+	struct smcdu_settings s;
+	struct smcdu_ctx *ctx;
+
+	smcdu_default_settings(&s);
+	s.socket_path = g.socket[guest];
+	s.path = path;
+	assert_int_equal(smcdu_open(&s, &ctx), 0);
+	return ctx;
+}
+
+/* What client and server wish, and what becomes of it: a path, or the client's error. */
+static void try_path(uint32_t client, uint32_t server, int result)
+{
+	struct smcdu_ctx *c = context(GUEST_A, client), *s = context(GUEST_B, server);
+	struct smcdu_channel *a = NULL, *b = NULL;
+	struct smcdu_channel_info info;
+	struct smcdu_listener *l;
+	char byte;
+	int r;
+
+	assert_int_equal(smcdu_listen(s, "wish", 1, &l), 0);
+	r = smcdu_connect(c, "wish@guest-b", &a);
+	if (result > 0) {
+		assert_int_equal(r, 0);
+		assert_int_equal(smcdu_accept(l, 0, &b), 0);
+		smcdu_channel_info(a, &info);
+		assert_int_equal(info.path, result);
+		smcdu_channel_info(b, &info);
+		assert_int_equal(info.path, result);
+		assert_int_equal(smcdu_send(a, "x", 1, 0), 1);
+		assert_int_equal(smcdu_recv(b, &byte, 1, 0), 1);
+	} else if (r == 0) { /* the server may refuse only after its Accept */
+		assert_int_equal(smcdu_recv(a, &byte, 1, 0), result);
+	} else {
+		assert_int_equal(r, result);
+		assert_true(strlen(smcdu_last_error()) > 0);
+	}
+	smcdu_close(a);
+	smcdu_close(b);
+	smcdu_listener_free(l);
+	smcdu_close_ctx(c);
+	smcdu_close_ctx(s);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+static void test_wishes(void **state)
+{
+	enum { AUTO, MEDIATED = SMCDU_PATH_MEDIATED, ATTACHED = SMCDU_PATH_ATTACHED };
+	static const char *const never[] = { "--path", "mediated", NULL };
+
+	try_path(AUTO, AUTO, ATTACHED);
+	try_path(AUTO, MEDIATED, MEDIATED);
+	try_path(MEDIATED, AUTO, MEDIATED);
+	try_path(ATTACHED, AUTO, ATTACHED);
+	try_path(AUTO, ATTACHED, ATTACHED);
+	try_path(ATTACHED, ATTACHED, ATTACHED);
+	try_path(ATTACHED, MEDIATED, -EOPNOTSUPP);
+	try_path(MEDIATED, ATTACHED, -ECONNRESET);
+	guests_kill(&g.daemon[GUEST_B], SIGTERM);
+	guests_start_daemon(&g, GUEST_B, never);
+	try_path(AUTO, AUTO, MEDIATED);
+	try_path(ATTACHED, AUTO, -EOPNOTSUPP);
+	guests_kill(&g.daemon[GUEST_B], SIGTERM);
+	guests_start_daemon(&g, GUEST_B, NULL);
+	guests_kill(&g.daemon[GUEST_A], SIGTERM);
+	guests_start_daemon(&g, GUEST_A, never);
+	try_path(AUTO, AUTO, MEDIATED);
+	try_path(ATTACHED, AUTO, -EOPNOTSUPP);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_no_store_is_needed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_states, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_urgent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_else_is_needed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_killed_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wishes, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_peer.c - both ends of attached channels in one process, without a daemon
+ */
+#include "smcd/lib/internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "vfio/base/endian.h"
+#include "vfio/base/fd.h"
+
+#define RING 16384u
+
+struct pair {
+	struct smcdu_channel *ch[2];
+	int daemon[2]; /* the daemons' ends */
+	struct chan_peer *page;
+	uint8_t *dmb[2]; /* writable */
+};
+
+static int dup_fd(int fd)
+{
+	int copy = dup(fd);
+
+	assert_true(copy >= 0);
+	return copy;
+}
+
+static void open_end(struct pair *p, unsigned int side, const int dmb[2], int page, int sock,
+	uint32_t spin_us)
+{
+	struct ipc_channel m = { .hdr = ipc_hdr(IPC_CHANNEL), .id = side + 1, .rx_size = RING,
+		.tx_size = RING, .order = CDC_BIG, .path = IPC_PATH_ATTACHED, .side = side,
+		.peer = "peer", .service = "test" };
+	int ctl = fd_memfd("ctl", CHAN_CTL_SIZE), sv[2];
+	int fds[IPC_FDS_ATTACHED] = { dup_fd(dmb[side]), ctl, dup_fd(dmb[!side]), dup_fd(page),
+		sock };
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
+	p->daemon[side] = sv[0];
+	assert_int_equal(channel_adopt(&m, sv[1], fds, IPC_FDS_ATTACHED, spin_us * 1000,
+		&p->ch[side]), 0);
+}
+
+static void *map(int fd, size_t len)
+{
+	void *va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	assert_ptr_not_equal(va, MAP_FAILED);
+	return va;
+}
+
+static void pair_open(struct pair *p, uint32_t spin_us)
+{
+	int dmb[2] = { fd_memfd("dmb", RING), fd_memfd("dmb", RING) };
+	int page = fd_memfd("page", CHAN_PEER_SIZE), sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	p->page = map(page, CHAN_PEER_SIZE);
+	for (unsigned int side = 0; side < 2; side++) {
+		p->dmb[side] = map(dmb[side], RING);
+		open_end(p, side, dmb, page, sv[side], spin_us);
+	}
+	close(dmb[0]);
+	close(dmb[1]);
+	close(page);
+}
+
+static void pair_close(struct pair *p)
+{
+	for (int i = 0; i < 2; i++) {
+		smcdu_close(p->ch[i]);
+		fd_closep(&p->daemon[i]);
+		munmap(p->dmb[i], RING);
+	}
+	munmap(p->page, CHAN_PEER_SIZE);
+}
+
+/* ---- data ------------------------------------------------------------------------------------ */
+
+#define TOTAL (2u << 20)
+
+static uint8_t pattern(uint64_t pos, unsigned int seed)
+{
+	return (uint8_t)(pos * 7 + (pos >> 8) * 13 + seed);
+}
+
+struct half {
+	struct smcdu_channel *ch;
+	unsigned int seed;
+	size_t chunk;
+	bool ok;
+};
+
+static void *send_all(void *arg)
+{
+	struct half *h = arg;
+	uint8_t buf[8192];
+
+	for (uint64_t pos = 0; pos < TOTAL;) {
+		size_t n = 1 + (pos * 31 + h->seed) % h->chunk;
+
+		n = n < TOTAL - pos ? n : TOTAL - pos;
+		for (size_t i = 0; i < n; i++)
+			buf[i] = pattern(pos + i, h->seed);
+		if (smcdu_send(h->ch, buf, n, 0) != (ssize_t)n)
+			return NULL;
+		pos += n;
+	}
+	h->ok = smcdu_shutdown(h->ch) == 0;
+	return NULL;
+}
+
+static void *recv_all(void *arg)
+{
+	struct half *h = arg;
+	uint8_t buf[8192];
+	uint64_t pos = 0;
+	ssize_t n;
+
+	while ((n = smcdu_recv(h->ch, buf, 1 + (pos * 17) % h->chunk, 0)) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			if (buf[i] != pattern(pos + (uint64_t)i, h->seed))
+				return NULL;
+		pos += (uint64_t)n;
+	}
+	h->ok = n == 0 && pos == TOTAL;
+	return NULL;
+}
+
+/* Both ways at once, every half a thread of its own: nobody sleeps for ever. */
+static void exchange(uint32_t spin_us, size_t chunk)
+{
+	struct pair p;
+	struct half h[4];
+	pthread_t t[4];
+
+	pair_open(&p, spin_us);
+	for (unsigned int i = 0; i < 4; i++) {
+		h[i] = (struct half){ .ch = p.ch[i & 1], .seed = i == 0 || i == 3, .chunk = chunk };
+		pthread_create(&t[i], NULL, i < 2 ? send_all : recv_all, &h[i]);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], NULL);
+		assert_true(h[i].ok);
+	}
+	pair_close(&p);
+}
+
+static void test_exchange_sleeping(void **state)
+{
+	exchange(0, 3000);
+	exchange(0, 8192);
+}
+
+static void test_exchange_spinning(void **state)
+{
+	exchange(20, 3000);
+	exchange(20, 100);
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static void test_daemon_gone(void **state)
+{
+	struct pair p;
+	char c;
+
+	pair_open(&p, 0);
+	fd_closep(&p.daemon[0]);
+	fd_closep(&p.daemon[1]);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(smcdu_send(p.ch[i & 1], "x", 1, 0), 1);
+		assert_int_equal(smcdu_recv(p.ch[!(i & 1)], &c, 1, 0), 1);
+	}
+	smcdu_close(p.ch[0]);
+	p.ch[0] = NULL;
+	assert_int_equal(smcdu_recv(p.ch[1], &c, 1, 0), 0);
+	assert_int_equal(smcdu_send(p.ch[1], &c, 1, 0), -ECONNRESET);
+	pair_close(&p);
+}
+
+/* A peer that left without a word died; one that left bytes unread aborted. */
+static void test_peer_gone(void **state)
+{
+	struct pair p;
+	char buf[8];
+
+	pair_open(&p, 0);
+	assert_int_equal(smcdu_send(p.ch[0], "abc", 3, 0), 3);
+	shutdown(p.ch[0]->peer.sock, SHUT_RDWR);
+	assert_int_equal(smcdu_recv(p.ch[1], buf, 8, 0), 3);
+	assert_int_equal(smcdu_recv(p.ch[1], buf, 8, 0), -ECONNRESET);
+	pair_close(&p);
+
+	pair_open(&p, 0);
+	assert_int_equal(smcdu_send(p.ch[0], "abc", 3, 0), 3);
+	smcdu_close(p.ch[1]);
+	p.ch[1] = NULL;
+	assert_int_equal(smcdu_recv(p.ch[0], buf, 8, 0), -ECONNRESET);
+	pair_close(&p);
+
+	pair_open(&p, 0);
+	smcdu_abort(p.ch[1]);
+	p.ch[1] = NULL;
+	assert_int_equal(smcdu_recv(p.ch[0], buf, 8, 0), -ECONNRESET);
+	pair_close(&p);
+}
+
+/* What cannot be an attached channel is refused, and nothing is left open. */
+static void test_bad_descriptions(void **state)
+{
+	static const struct {
+		unsigned int nfds;
+		uint32_t side, path;
+		size_t dmb, page;
+	} bad[] = {
+		{ 2, 0, IPC_PATH_ATTACHED, RING, CHAN_PEER_SIZE },
+		{ 5, 2, IPC_PATH_ATTACHED, RING, CHAN_PEER_SIZE },
+		{ 5, 0, IPC_PATH_MEDIATED, RING, CHAN_PEER_SIZE },
+		{ 5, 0, 3, RING, CHAN_PEER_SIZE },
+		{ 5, 0, IPC_PATH_ATTACHED, RING / 2, CHAN_PEER_SIZE },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct ipc_channel m = { .hdr = ipc_hdr(IPC_CHANNEL), .rx_size = RING,
+			.tx_size = RING, .order = CDC_BIG, .path = bad[i].path,
+			.side = bad[i].side };
+		int before = dup(0), after, sv[2], own[2], fds[IPC_FDS_ATTACHED];
+		struct smcdu_channel *ch = NULL;
+
+		close(before);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, own), 0);
+		fds[0] = fd_memfd("dmb", RING);
+		fds[1] = fd_memfd("ctl", CHAN_CTL_SIZE);
+		fds[2] = fd_memfd("peer", bad[i].dmb);
+		fds[3] = fd_memfd("page", bad[i].page);
+		fds[4] = own[1];
+		for (unsigned int k = bad[i].nfds; k < IPC_FDS_ATTACHED; k++)
+			fd_closep(&fds[k]);
+		assert_int_equal(channel_adopt(&m, sv[1], fds, bad[i].nfds, 0, &ch), -EPROTO);
+		assert_null(ch);
+		close(sv[0]);
+		close(own[0]);
+		after = dup(0);
+		close(after);
+		assert_int_equal(after, before);
+	}
+}
+
+/* ---- a hostile peer -------------------------------------------------------------------------- */
+
+struct mutator {
+	struct pair *p;
+	_Atomic bool stop;
+};
+
+/* Writes whatever a peer may write: its side of the page, the CDC and the ring of the victim. */
+static void *mutate(void *arg)
+{
+	struct mutator *m = arg;
+	uint64_t r = 88172645463325252u;
+
+	while (!m->stop) {
+		r ^= r << 13;
+		r ^= r >> 7;
+		r ^= r << 17;
+		atomic_store(&m->p->page->side[1].wait, (uint32_t)r);
+		atomic_store(&m->p->page->side[1].urgent, r % (4 * RING));
+		__atomic_store_n((uint64_t *)(void *)(m->p->dmb[0] + (r >> 8) % RING / 8 * 8), r,
+			__ATOMIC_RELAXED);
+		if (r % 3 == 0) /* plausible cursors, too */
+			__atomic_store_n((uint64_t *)(void *)(m->p->dmb[0] + CDC_PROD_WORD),
+				htobe64((r >> 20) % 3 << 48 | (r >> 30) % RING << 16),
+				__ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* The victim gets errors or rubbish, in bounded time, and touches nothing it should not. */
+static void test_hostile_peer(void **state)
+{
+	for (int round = 0; round < 200; round++) {
+		struct mutator m = { 0 };
+		uint8_t buf[RING];
+		struct pair p;
+		pthread_t t;
+
+		pair_open(&p, 0);
+		m.p = &p;
+		pthread_create(&t, NULL, mutate, &m);
+		for (int i = 0; i < 50; i++) {
+			ssize_t n = smcdu_recv(p.ch[0], buf, sizeof(buf),
+				SMCDU_DONTWAIT | (i % 5 == 0 ? SMCDU_OOB : 0));
+
+			assert_true(n <= (ssize_t)sizeof(buf) && n > -4096);
+			n = smcdu_send(p.ch[0], buf, 1000, SMCDU_DONTWAIT);
+			assert_true(n <= 1000 && n > -4096);
+		}
+		m.stop = true;
+		pthread_join(t, NULL);
+		pair_close(&p);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_exchange_sleeping),
+		cmocka_unit_test(test_exchange_spinning),
+		cmocka_unit_test(test_daemon_gone),
+		cmocka_unit_test(test_peer_gone),
+		cmocka_unit_test(test_bad_descriptions),
+		cmocka_unit_test(test_hostile_peer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
