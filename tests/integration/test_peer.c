@@ -149,10 +149,17 @@ static void *use_channel(void *arg)
 {
 	struct smcdu_channel *ch = arg;
 	uint8_t buf[3000] = { 0 };
+	const void *data;
+	unsigned int i = 0;
+	size_t len;
 	ssize_t r;
 
 	do {
-		smcdu_send(ch, buf, sizeof(buf), SMCDU_DONTWAIT);
+		smcdu_send(ch, buf, sizeof(buf), SMCDU_DONTWAIT | (i % 8 ? 0 : SMCDU_OOB));
+		smcdu_recv(ch, buf, 1, SMCDU_OOB);
+		smcdu_set_oob_inline(ch, i++ / 64 % 2);
+		if (smcdu_peek(ch, &data, &len, SMCDU_DONTWAIT) == 0 && len)
+			smcdu_release(ch, len / 2);
 		r = smcdu_recv(ch, buf, sizeof(buf), 0);
 	} while (r > 0);
 	while (r == 0) { /* half closed: what is sent must fail at last, too */
@@ -166,6 +173,47 @@ static uint32_t rnd(uint32_t *seed)
 {
 	*seed = *seed * 1664525u + 1013904223u;
 	return *seed >> 8;
+}
+
+/*
+ * Never a lie in the cursors, so that the channel lives on, but all that is allowed: flags that come
+ * and go, urgent bytes that nobody sent, payload that changes while it is read, words that arrive
+ * one by one, reserved bytes.
+ */
+static void tease(struct guest_x *x, const struct x_channel *ch, uint32_t seed, unsigned int ms)
+{
+	uint64_t end = clock_ns() + (uint64_t)ms * 1000000, prod = 0, acked = 0, seen = 0, n;
+	uint8_t junk[256], cdc[CDC_SIZE];
+
+	while (clock_ns() < end) {
+		struct cdc_msg m = { .prod_flags = (uint8_t)rnd(&seed), .conn_flags = 0 };
+		struct cdc_msg his;
+		uint32_t k;
+
+		for (size_t i = 0; i < sizeof(junk); i++)
+			junk[i] = (uint8_t)rnd(&seed);
+		x_store(x, ch->token, CDC_SIZE + rnd(&seed) % (ch->n - sizeof(junk)), junk,
+			1 + rnd(&seed) % sizeof(junk));
+		/* What he has read may be written again; what he sent may be read. */
+		cdc_load(ch->dmb->va, x->order, &his);
+		if (cursor_advance(acked, his.cons, ch->n, prod - acked, &n) == 0)
+			acked += n;
+		if (cursor_advance(seen, his.prod, ch->own_n, ch->own_n, &n) == 0)
+			seen += n;
+		k = rnd(&seed) % 3000;
+		prod += k < ch->n - (prod - acked) ? k : ch->n - (prod - acked);
+		m.prod = cursor_of(prod, ch->n);
+		m.cons = cursor_of(seen, ch->own_n);
+		cdc_encode(cdc, &m, x->order);
+		memcpy(cdc, junk, 8);
+		memcpy(cdc + 24, junk, 8);
+		if (k % 2) { /* word by word */
+			x_store(x, ch->token, CDC_PROD_WORD, cdc + CDC_PROD_WORD, 8);
+			x_store(x, ch->token, CDC_CONS_WORD, cdc + CDC_CONS_WORD, 8);
+		} else {
+			x_store(x, ch->token, 0, cdc, sizeof(cdc));
+		}
+	}
 }
 
 /* Now true, now nearly true, now nonsense; never still. */
@@ -191,6 +239,17 @@ static void mutate(struct guest_x *x, const struct x_channel *ch, uint32_t seed,
 	}
 }
 
+/* Nothing that was done to it was forbidden. */
+static void expect_alive(const struct prey *p)
+{
+	struct smcdu_channel_stats st;
+
+	smcdu_channel_stats(p->ch, &st);
+	assert_int_equal(st.error, 0);
+	assert_int_equal(st.state, 1);
+	assert_true(st.rx_bytes > 0);
+}
+
 static void test_mutating_peer(void **state)
 {
 	struct guest_x x;
@@ -205,7 +264,12 @@ static void test_mutating_peer(void **state)
 
 		prey_catch(&p, &x);
 		pthread_create(&user, NULL, use_channel, p.ch);
-		mutate(&x, &p.x, i, 50);
+		if (i % 2) {
+			tease(&x, &p.x, i, 50);
+			expect_alive(&p);
+		} else {
+			mutate(&x, &p.x, i, 50);
+		}
 		/* if it went through all that, this is the end */
 		x_cdc(&x, p.x.token, (struct cdc_msg){ .conn_flags = CDC_ABNORMAL });
 		pthread_join(user, NULL);
@@ -334,6 +398,9 @@ static void test_mutating_application(void **state)
 			atomic_store(&r.ctl->state, rnd(&seed));
 			atomic_store(&r.ctl->error, (int32_t)rnd(&seed));
 			atomic_store(&r.ctl->tx_sent, rnd(&seed));
+			atomic_store(&r.ctl->tx_urg, rnd(&seed) % 2 ? sent - rnd(&seed) % 60 :
+				rnd(&seed));
+			atomic_store(&r.ctl->rx_urg, rnd(&seed));
 			if (what == 125)
 				atomic_store(&r.ctl->tx_pos, rnd(&seed));
 			if (what == 126)
