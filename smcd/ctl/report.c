@@ -54,6 +54,19 @@ static const struct column peer_columns[] = {
 	{ NULL },
 };
 
+static const struct column linkgroup_columns[] = {
+	{ "LG-ID", "id", false },
+	{ "VLAN", "vlan", true },
+	{ "#Conns", "conns", true },
+	{ "PNET-ID", "pnetid", false },
+	{ "Device", "device", false },
+	{ "Peer", "peer", false },
+	{ "Peer-GID", "peer_gid", false },
+	{ "State", "state", false },
+	{ "Age", "age_s", true },
+	{ NULL },
+};
+
 static const struct column user_columns[] = {
 	{ "UID", "uid", true },
 	{ "Channels", "channels", true },
@@ -88,6 +101,11 @@ static void print_channel(FILE *out, struct json_object *root)
 static void print_peer(FILE *out, struct json_object *root)
 {
 	table_print(out, peer_columns, member(root, "peers"));
+}
+
+static void print_linkgroup(FILE *out, struct json_object *root)
+{
+	table_print(out, linkgroup_columns, member(root, "linkgroups"));
 }
 
 static void print_line(FILE *out, const char *title, struct json_object *o, const char *key)
@@ -129,6 +147,7 @@ static void print_stats(FILE *out, struct json_object *root)
 		{ "Channels", "channels" },
 		{ "Channels in total", "channels_total" },
 		{ "Connects refused", "connects_refused" },
+		{ "Downgrades", "downgrades" },
 		{ "Protocol errors", "protocol_errors" },
 		{ "Listeners", "listeners" },
 		{ "Peers", "peers" },
@@ -162,6 +181,7 @@ const struct report reports[] = {
 	{ "dmb", "the registered direct memory buffers", .print = print_dmb },
 	{ "channel", "the channels, their states and byte counts", .print = print_channel },
 	{ "peer", "the peer daemons and the links to them", .print = print_peer },
+	{ "linkgroup", "the link groups with peers", .print = print_linkgroup },
 	{ "stats", "the daemon's totals, and what each user has", .print = print_stats },
 	{ NULL },
 };

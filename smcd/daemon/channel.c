@@ -8,13 +8,21 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "ism/proto.h"
 #include "smcd/daemon/client.h"
 #include "smcd/daemon/connect.h"
+#include "smcd/daemon/lgr.h"
 #include "smcd/daemon/link.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
 /* ---- coming ---------------------------------------------------------------------------------- */
+
+/* What a channel holds. Until the peer's DMB is known the largest send ring is charged. */
+static uint64_t cost(uint32_t rx_size)
+{
+	return rx_size + CHAN_CTL_SIZE + CHANNEL_MAX_RING;
+}
 
 static int charge(struct daemon *d, uid_t uid, uint64_t bytes)
 {
@@ -47,12 +55,15 @@ static void on_signal(struct dmb_user *user)
 
 int channel_new(struct daemon *d, const struct channel_params *p, struct channel **ret)
 {
-	/* The peer's DMB decides on the send ring; until it is known the largest one is charged. */
-	uint64_t bytes = p->rx_size + CHAN_CTL_SIZE + CHANNEL_MAX_RING;
+	uint32_t rx_size = p->rx_size;
 	struct channel *ch;
+	uint64_t bytes;
 	int err;
 
-	err = charge(d, p->uid, bytes);
+	while ((err = charge(d, p->uid, cost(rx_size))) == -EDQUOT &&
+		rx_size > ISM_DMB_MIN_SIZE)
+		rx_size /= 2;
+	bytes = cost(rx_size);
 	if (err < 0)
 		return err;
 	ch = calloc(1, sizeof(*ch));
@@ -66,7 +77,7 @@ int channel_new(struct daemon *d, const struct channel_params *p, struct channel
 	ch->uid = p->uid;
 	ch->pid = p->pid;
 	ch->port = p->port;
-	ch->rx_size = p->rx_size;
+	ch->rx_size = rx_size;
 	ch->bytes_charged = bytes;
 	ch->close.state = SMC_INIT;
 	ch->want = p->want;
@@ -77,6 +88,7 @@ int channel_new(struct daemon *d, const struct channel_params *p, struct channel
 	snprintf(ch->peer, sizeof(ch->peer), "%s", p->peer);
 	snprintf(ch->service, sizeof(ch->service), "%s", p->service);
 	add_to_table(d, ch);
+	d->stats.downgrades += rx_size < p->rx_size;
 	ch->user.channel = ch->id;
 	*ret = ch;
 	return 0;
@@ -118,10 +130,22 @@ static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *d
 	return ret;
 }
 
+static void shrink(struct channel *ch)
+{
+	ch->rx_size /= 2;
+	ch->bytes_charged -= ch->rx_size;
+	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, ch->rx_size);
+}
+
 int channel_open_rx(struct channel *ch)
 {
-	int ret = function_dmb_get(ch->fn, ch->peer_gid, ch->rx_size, &ch->user, &ch->dmb);
+	uint32_t wanted = ch->rx_size;
+	int ret;
 
+	while ((ret = function_dmb_get(ch->fn, ch->peer_gid, ch->rx_size, &ch->user, &ch->dmb)) ==
+			-ENOMEM && ch->rx_size > ISM_DMB_MIN_SIZE)
+		shrink(ch);
+	ch->d->stats.downgrades += ret == 0 && ch->rx_size < wanted;
 	if (ret < 0)
 		return ret;
 	ch->s = (struct stream){ .move = counted_move, .move_ctx = ch };
@@ -221,6 +245,7 @@ static void let_go(struct channel *ch)
 		if (ch->dmb)
 			function_dmb_put(ch->fn, ch->dmb);
 	}
+	lgr_leave(ch);
 	if (ch->link)
 		link_drop_channel(ch->link);
 	ch->dmb = NULL;

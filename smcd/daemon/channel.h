@@ -52,9 +52,11 @@ struct channel {
 	bool server;
 	struct function *fn; /* NULL when nothing is left at the device */
 	struct link *link;   /* NULL likewise */
+	struct lgr *lgr;     /* NULL before the DMB and likewise */
 	struct listener *listener; /* server, until it is delivered */
 	uint32_t peer_conn;  /* the peer's handle in the handshake */
 	struct hs hs;
+	bool repeated; /* client: the second handshake, after one that was out of sync */
 	struct loop_timer timer; /* handshake deadline, then the fade */
 
 	/* Who. */
@@ -113,14 +115,17 @@ struct channel_params {
 	uint32_t want; /* IPC_PATH_* */
 };
 
-/* A new channel, charged to its user. 0, -EDQUOT, -ENOMEM. */
+/*
+ * A new channel, charged to its user; with a smaller DMB than wanted where the user's limit leaves no
+ * more. 0, -EDQUOT, -ENOMEM.
+ */
 int channel_new(struct daemon *d, const struct channel_params *p, struct channel **ret);
 struct channel *channel_find(struct daemon *d, uint32_t id);
 
 /* Ties it to a link. */
 void channel_bind(struct channel *ch, struct link *l);
 
-/* Registers the DMB. 0 or the device's error. */
+/* Registers the DMB, a smaller one where memory is short. 0 or the device's error. */
 int channel_open_rx(struct channel *ch);
 /* Makes the send file for the peer's DMB. 0 or -errno. */
 int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size);

@@ -87,6 +87,8 @@ struct config {
 	uint32_t path; /* IPC_PATH_AUTO or IPC_PATH_MEDIATED: what channels may be */
 	uint32_t spin_us;
 	uint32_t rcvbuf; /* a DMB size: 16 KiB << n */
+	uint32_t lgr_idle_s;
+	uint32_t lgr_max; /* per function */
 	struct config_ueids ueids;
 	struct config_seid seid;
 	uint32_t linger_s;

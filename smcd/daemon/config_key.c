@@ -32,6 +32,8 @@ const struct config_key config_keys[] = {
 		"path", "PATH", "auto (default): attached where possible; or mediated" },
 	{ "smc", "rcvbuf", CONFIG_DMB, GLOBAL(rcvbuf), 16384, 1024 * 1024,
 		"rcvbuf", "SIZE", "receive buffer of a channel, 16K..1M (default 256K)" },
+	{ "smc", "lgr_idle_s", CONFIG_NUMBER, GLOBAL(lgr_idle_s), 1, 86400,
+		NULL, "N", "" },
 
 	{ "limits", "clients_per_user", CONFIG_AMOUNT, GLOBAL(limit[ACCOUNT_CLIENTS]), 0,
 		UINT32_MAX, NULL, "N", "" },
@@ -41,6 +43,8 @@ const struct config_key config_keys[] = {
 		UINT32_MAX, NULL, "N", "" },
 	{ "limits", "bytes_per_user", CONFIG_AMOUNT, GLOBAL(limit[ACCOUNT_BYTES]), 0,
 		UINT32_MAX * UINT64_C(1024), NULL, "SIZE", "" },
+	{ "limits", "link_groups", CONFIG_NUMBER, GLOBAL(lgr_max), 1, 65536,
+		NULL, "N", "" },
 	{ "limits", "linger_s", CONFIG_NUMBER, GLOBAL(linger_s), 0, 86400,
 		NULL, "N", "" },
 

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "ism/proto.h"
 #include "smcd/daemon/client.h"
+#include "smcd/daemon/lgr.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
@@ -119,6 +121,7 @@ static uint32_t diag_of(int err)
 static enum hs_step give_dmb(struct channel *ch)
 {
 	const struct clc_accept *peer = &ch->hs.peer;
+	uint32_t diag;
 	int ret;
 
 	if (peer->gid.gid != ch->peer_gid) {
@@ -126,6 +129,9 @@ static enum hs_step give_dmb(struct channel *ch)
 			peer->gid.gid);
 		return hs_dmb_failed(&ch->hs, CLC_DECL_INTERR);
 	}
+	diag = lgr_join(ch);
+	if (diag != 0)
+		return hs_dmb_failed(&ch->hs, diag);
 	ret = channel_open_rx(ch);
 	if (ret == 0 && ch->server)
 		attach_offer(ch);
@@ -140,8 +146,6 @@ static enum hs_step give_dmb(struct channel *ch)
 			strerror(-ret));
 		return hs_dmb_failed(&ch->hs, diag_of(ret));
 	}
-	/* Only ever the first channel of a link makes a link group, as the kernel sees it. */
-	ch->hs.first_contact = ch->link->channels == 1;
 	return hs_dmb(&ch->hs, ch->dmb->token, clc_size_code(ch->rx_size));
 }
 
@@ -175,6 +179,8 @@ static void client_done(struct channel *ch)
 
 	if (ret == 0)
 		ret = channel_go_live(ch, ch->sock.fd);
+	if (ret == 0)
+		lgr_joined(ch);
 	if (ret < 0) {
 		refuse_app(ch, -ret, 0, "control link with %s: %s", ch->peer, strerror(-ret));
 		return;
@@ -206,6 +212,7 @@ static void server_done(struct channel *ch)
 		channel_detach(ch, -ret);
 		return;
 	}
+	lgr_joined(ch);
 	listener_delivered(l);
 	ret = give_to_app(ch, l, sv[1]);
 	fd_closep(&sv[1]);
@@ -213,15 +220,36 @@ static void server_done(struct channel *ch)
 		channel_drop_app(ch);
 }
 
+/*
+ * We declined because the peer's link group is none of ours. It ends that group when it reads so, and
+ * what we propose behind it is a first contact.
+ */
+static bool repeat_first_contact(struct channel *ch)
+{
+	if (ch->server || ch->hs.declined_by_peer || ch->hs.diag != CLC_DECL_SYNCERR ||
+		ch->repeated)
+		return false;
+	log_info("%s: out of sync about the link group with %s: it begins anew",
+		ch->fn->cfg->name, ch->peer);
+	ch->repeated = true;
+	ch->peer_conn = 0;
+	start_client(ch);
+	return true;
+}
+
 static void handshake_declined(struct channel *ch)
 {
 	if (ch->hs.out_len > 0)
 		send_clc(ch);
+	if (repeat_first_contact(ch))
+		return;
 	if (ch->server) {
 		if (!ch->hs.declined_by_peer)
 			ch->d->stats.connects_refused++;
 		log_info("channel from %s for '%s' declined: %s", ch->peer, ch->service,
 			clc_diag_text(ch->hs.diag));
+		if (ch->hs.out_of_sync && ch->lgr)
+			lgr_out_of_sync(ch->lgr);
 		channel_detach(ch, ECONNREFUSED);
 	} else if (ch->hs.declined_by_peer) {
 		refuse_declined(ch);
@@ -247,6 +275,20 @@ static void handshake_failed(struct channel *ch, int err, const char *what)
 	}
 }
 
+/*
+ * The peer is reached in the VLAN that stands for SMC-Dv2. Who shares a link group with us was asked
+ * about; a function without that VLAN has nobody to ask.
+ */
+static bool reachable(const struct channel *ch)
+{
+	if (hs_candidate(&ch->hs)->gid != ch->peer_gid)
+		return false;
+	if (ch->link->lgrs || !ism_profile(ch->fn->dev)->vlan_1fff)
+		return true;
+	return function_note(ch->fn, ism_query_remote_gid(ch->fn->dev, ch->peer_gid, true,
+		ISM_RESERVED_VLAN)) == 0;
+}
+
 static void drive(struct channel *ch, enum hs_step step)
 {
 	for (;;) {
@@ -258,7 +300,7 @@ static void drive(struct channel *ch, enum hs_step step)
 				handshake_failed(ch, ECONNRESET, "the control link is congested");
 			return;
 		case HS_WANT_REACH:
-			step = hs_reach(&ch->hs, hs_candidate(&ch->hs)->gid == ch->peer_gid);
+			step = hs_reach(&ch->hs, reachable(ch));
 			break;
 		case HS_WANT_DMB:
 			step = give_dmb(ch);

@@ -33,6 +33,7 @@ struct daemon_stats {
 	uint64_t wakes; /* CHAN_WAKE sent */
 	uint64_t channels_total;
 	uint64_t connects_refused;
+	uint64_t downgrades; /* channels whose DMB is smaller than wanted */
 	uint64_t protocol_errors; /* of applications and peers */
 };
 
@@ -54,6 +55,7 @@ struct daemon {
 	struct channel *hot;	    /* list */
 	struct channel *reap;	    /* list: to be freed at the end of the turn */
 	uint32_t next_id;
+	uint32_t last_lgr; /* number of the youngest link group */
 
 	struct loop_source accept;
 	struct loop_timer accept_again;

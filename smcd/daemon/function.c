@@ -196,10 +196,6 @@ static void identify(struct function *fn)
 		.ueid = cfg->ueids.eid,
 		.nr_ueid = cfg->ueids.nr,
 		.seid_valid = cfg->seid.valid,
-		/*
-		 * The link group's id must be stable per peer and may be the same for all of them.
-		 */
-		.lgr_id = { 0, 1, 0, 0 },
 	};
 	memcpy(fn->local.seid, cfg->seid.eid, CLC_EID_LEN);
 	memcpy(fn->local.host, cfg->name, CLC_HOST_LEN);

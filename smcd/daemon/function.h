@@ -61,6 +61,7 @@ struct function {
 	bool link_failed;   /* links_tend() has something to do */
 	unsigned int channels;	   /* on its links */
 	unsigned int nr_strangers; /* links to GIDs that are not configured */
+	unsigned int nr_lgrs;	   /* link groups on its links */
 	struct function *next;
 };
 

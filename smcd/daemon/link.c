@@ -10,6 +10,7 @@
 #include "ism/proto.h"
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/connect.h"
+#include "smcd/daemon/lgr.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
@@ -332,6 +333,7 @@ void link_down(struct link *l, int err, const char *why)
 	l->queue = NULL;
 	l->queue_len = 0;
 	channels_fail(l->fn, l, err);
+	lgrs_forget(l, false);
 }
 
 void links_tend(struct function *fn)
@@ -357,6 +359,7 @@ static struct link *find(struct function *fn, uint64_t gid)
 
 static void forget(struct link *l)
 {
+	lgrs_forget(l, true);
 	link_down(l, ECONNRESET, "this side gives it up");
 	if (!l->configured)
 		l->fn->nr_strangers--;
@@ -490,6 +493,8 @@ static void on_software_event(struct function *fn, const struct ism_event *ev)
 		on_offer(fn, ev->tok, ev->info);
 	else if (ev->code == RDV_EV_ANSWER)
 		on_answer(fn, ev->tok, ev->info);
+	else
+		lgr_event(fn, ev);
 }
 
 static void on_device_event(struct function *fn, const struct ism_event *ev)

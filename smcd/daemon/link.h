@@ -61,6 +61,7 @@ struct link {
 	uint64_t offer_until; /* somebody waits until then */
 	uint64_t restart_ns;  /* last new beginning */
 	unsigned int channels; /* on this link, handshakes included */
+	struct lgr *lgrs;      /* list, oldest first; none unless the link is up */
 	UT_hash_handle hh;
 };
 

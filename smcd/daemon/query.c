@@ -13,6 +13,7 @@
 
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/client.h"
+#include "smcd/daemon/lgr.h"
 #include "smcd/daemon/link.h"
 #include "vfio/base/fd.h"
 
@@ -262,7 +263,7 @@ static void report_peers(struct daemon *d, struct json_object *root)
 	}
 }
 
-/* ---- totals ---------------------------------------------------------------------------------- */
+/* ---- link groups ----------------------------------------------------------------------------- */
 
 /* Without the padding. */
 static struct json_object *eid_text(const uint8_t eid[CLC_EID_LEN])
@@ -273,6 +274,52 @@ static struct json_object *eid_text(const uint8_t eid[CLC_EID_LEN])
 		len--;
 	return json_object_new_string_len((const char *)eid, len);
 }
+
+static void describe_linkgroup(struct json_object *o, const struct lgr *g)
+{
+	const struct link *l = g->l;
+	uint64_t sndbuf, dmb;
+
+	lgr_memory(g, &sndbuf, &dmb);
+	put_hex(o, "id", g->nr, 8);
+	put_str(o, "device", l->fn->cfg->name);
+	put_hex(o, "gid", l->fn->gid, 16);
+	put_str(o, "peer", link_peer(l));
+	put_hex(o, "peer_gid", l->gid, 16);
+	put_hex(o, "peer_id", lgr_number(g->peers, l->fn->order), 8);
+	put_int(o, "vlan", g->vlan);
+	put_int(o, "conns", g->conns);
+	put_str(o, "pnetid", l->fn->cfg->pnetid.id);
+	put_str(o, "state", lgr_state_name(g->state));
+	put_str(o, "role", g->server ? "server" : "client");
+	put_int(o, "age_s", (clock_ns() - g->since_ns) / 1000000000);
+	put_int(o, "sndbuf", sndbuf);
+	put_int(o, "dmb", dmb);
+	if (g->state == LGR_MAKING)
+		return;
+	put_int(o, "version", 2);
+	put_int(o, "peer_release", g->release);
+	put_int(o, "peer_os", g->os);
+	put_str(o, "peer_host", g->host);
+	json_object_object_add(o, "eid", eid_text(g->eid));
+}
+
+static void report_linkgroups(struct daemon *d, struct json_object *root)
+{
+	struct json_object *a = list(root, "linkgroups");
+	struct function *fn;
+	struct link *l, *tmp;
+	struct lgr *g;
+
+	LL_FOREACH(d->functions, fn) {
+		HASH_ITER(hh, fn->links, l, tmp) {
+			LL_FOREACH(l->lgrs, g)
+				describe_linkgroup(element(a), g);
+		}
+	}
+}
+
+/* ---- totals ---------------------------------------------------------------------------------- */
 
 static void put_eids(const struct config *cfg, struct json_object *o)
 {
@@ -352,6 +399,7 @@ static void report_stats(struct daemon *d, struct json_object *root)
 	put_int(root, "wakes", d->stats.wakes);
 	put_int(root, "channels_total", d->stats.channels_total);
 	put_int(root, "connects_refused", d->stats.connects_refused);
+	put_int(root, "downgrades", d->stats.downgrades);
 	put_int(root, "protocol_errors", d->stats.protocol_errors);
 	put_int(root, "spin_ns", d->spin.cur_ns);
 	report_devices(d, root, "devices");
@@ -374,6 +422,9 @@ struct json_object *query_report(struct daemon *d, uint32_t what)
 		break;
 	case IPC_Q_PEER:
 		report_peers(d, root);
+		break;
+	case IPC_Q_LINKGROUP:
+		report_linkgroups(d, root);
 		break;
 	default:
 		report_stats(d, root);

@@ -155,6 +155,7 @@ enum ipc_query_what {
 	IPC_Q_CHANNEL = 3,
 	IPC_Q_PEER = 4,
 	IPC_Q_STATS = 5,
+	IPC_Q_LINKGROUP = 6,
 };
 
 struct ipc_query {

@@ -190,6 +190,7 @@ static int query_code(const char *what)
 	} names[] = {
 		{ "device", IPC_Q_DEVICE }, { "dmb", IPC_Q_DMB }, { "channel", IPC_Q_CHANNEL },
 		{ "peer", IPC_Q_PEER },	    { "stats", IPC_Q_STATS },
+		{ "linkgroup", IPC_Q_LINKGROUP },
 	};
 
 	for (size_t i = 0; what && i < sizeof(names) / sizeof(names[0]); i++)

@@ -42,6 +42,7 @@ static enum hs_step decline(struct hs *hs, uint32_t diag)
 {
 	struct clc_decline d = {
 		.version = decline_version(hs),
+		.out_of_sync = diag == CLC_DECL_SYNCERR,
 		.diag = diag,
 		.os = CLC_OS_LINUX,
 	};
@@ -59,6 +60,7 @@ static enum hs_step declined(struct hs *hs, const uint8_t *msg, size_t len)
 		return fail(hs);
 	hs->diag = d.diag;
 	hs->declined_by_peer = true;
+	hs->out_of_sync = d.out_of_sync;
 	hs->out_len = 0;
 	return go(hs, OVER, HS_DECLINED);
 }
@@ -300,7 +302,7 @@ static int build_reply(struct hs *hs, uint64_t token, uint8_t size_code)
 	};
 	ssize_t len;
 
-	memcpy(a.lgr_id, hs->local->lgr_id, sizeof(a.lgr_id));
+	memcpy(a.lgr_id, hs->lgr_id, sizeof(a.lgr_id));
 	memcpy(a.eid, hs->eid, CLC_EID_LEN);
 	memcpy(a.host, hs->local->host, sizeof(a.host));
 	len = clc_encode_accept(hs->out, &a);

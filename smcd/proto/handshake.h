@@ -39,7 +39,6 @@ struct hs_local { /* what this end is; borrowed, must outlive the handshake */
 	bool seid_valid;
 	uint8_t seid[CLC_EID_LEN];
 	char host[CLC_HOST_LEN + 1];
-	uint8_t lgr_id[4];
 };
 
 struct hs {
@@ -48,12 +47,14 @@ struct hs {
 	uint8_t phase; /* private */
 	uint8_t candidate;
 	bool first_contact;  /* server: no link group with this peer yet. Set before hs_dmb(). */
+	uint8_t lgr_id[4];   /* our link group's name. Set before hs_dmb(). */
 	uint64_t deadline_ns;
 	struct clc_proposal proposal; /* server: the peer's */
 	struct clc_accept peer;	      /* the peer's Accept or Confirm; gid is known at WANT_DMB */
 	uint8_t eid[CLC_EID_LEN];
 	uint32_t diag;	     /* HS_DECLINED: the code */
 	bool declined_by_peer;
+	bool out_of_sync;    /* declined by the peer: it does not know our link group */
 	uint8_t out[CLC_MAX_LEN];
 	size_t out_len;
 };
@@ -70,7 +71,10 @@ enum hs_step hs_input(struct hs *hs, const uint8_t *msg, size_t len);
 const struct clc_gid *hs_candidate(const struct hs *hs);
 enum hs_step hs_reach(struct hs *hs, bool reachable);
 
-/* HS_WANT_DMB: the registered DMB, or the failure (a clc_diag) to decline with. */
+/*
+ * HS_WANT_DMB: the registered DMB, or the failure (a clc_diag) to decline with; CLC_DECL_SYNCERR
+ * goes with the out-of-sync bit.
+ */
 enum hs_step hs_dmb(struct hs *hs, uint64_t token, uint8_t size_code);
 enum hs_step hs_dmb_failed(struct hs *hs, uint32_t diag);
 

@@ -102,7 +102,6 @@ static void end_open(struct net *net, int i, uint8_t code)
 			.chid = ism_chid(e->dev) },
 		.ueid = eid,
 		.nr_ueid = 1,
-		.lgr_id = { 0, (uint8_t)(i + 1), 0, 0 },
 	};
 	strcpy(e->local.host, i ? "server" : "client");
 }

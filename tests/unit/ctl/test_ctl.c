@@ -41,6 +41,7 @@ static void test_stems(void **state)
 	assert_string_equal(report_find("de", NULL)->name, "device");
 	assert_string_equal(report_find("dm", NULL)->name, "dmb");
 	assert_string_equal(report_find("c", NULL)->name, "channel");
+	assert_string_equal(report_find("link", NULL)->name, "linkgroup");
 	assert_string_equal(report_find("p", NULL)->name, "peer");
 	assert_string_equal(report_find("stat", NULL)->name, "stats");
 	assert_null(report_find("d", &n));
@@ -173,7 +174,7 @@ static void test_exit_status(void **state)
 	assert_int_equal(run(""), 2);
 	assert_int_equal(run("d"), 2);
 	assert_int_equal(run("''"), 2);
-	assert_int_equal(run("linkgroup"), 2);
+	assert_int_equal(run("linkgroups"), 2);
 	assert_int_equal(run("device delete"), 2);
 	assert_int_equal(run("device show all"), 2);
 	assert_int_equal(run("--format xml device"), 2);

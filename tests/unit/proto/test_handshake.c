@@ -23,7 +23,6 @@ static const struct hs_local alpha = { /* knows ALPHA and BETA */
 	.ueid = eids,
 	.nr_ueid = 2,
 	.host = "guest-a",
-	.lgr_id = { 0, 1, 0, 0 },
 };
 
 static const struct hs_local beta = { /* knows BETA and GAMMA */
@@ -31,7 +30,6 @@ static const struct hs_local beta = { /* knows BETA and GAMMA */
 	.ueid = eids + 1,
 	.nr_ueid = 2,
 	.host = "guest-b",
-	.lgr_id = { 0, 2, 0, 0 },
 };
 
 struct pair {
@@ -42,6 +40,8 @@ static void begin(struct pair *p)
 {
 	assert_int_equal(hs_start_client(&p->c, &alpha, SEC, HS_TIMEOUT_MS), HS_SEND);
 	assert_int_equal(hs_start_server(&p->s, &beta, SEC, HS_TIMEOUT_MS), HS_WAIT);
+	memcpy(p->c.lgr_id, "\0\1\0\0", 4);
+	memcpy(p->s.lgr_id, "\0\2\0\0", 4);
 }
 
 /* What @from has to send goes into @to. */
@@ -89,7 +89,7 @@ static void check_happy(bool first_contact)
 	assert_int_equal(p.s.peer.first_contact, first_contact);
 	assert_memory_equal(p.c.eid, eids[1], CLC_EID_LEN); /* the one in common */
 	assert_memory_equal(p.s.eid, eids[1], CLC_EID_LEN);
-	assert_memory_equal(p.c.peer.lgr_id, beta.lgr_id, 4);
+	assert_memory_equal(p.c.peer.lgr_id, "\0\2\0\0", 4);
 	assert_string_equal(p.c.peer.host, first_contact ? "guest-b" : "");
 	assert_string_equal(p.s.peer.host, first_contact ? "guest-a" : "");
 	/* Over is over. */
@@ -111,15 +111,17 @@ static void test_golden_messages(void **state)
 {
 	static const uint8_t example[][CLC_EID_LEN] = { "EXAMPLE-EID                     " };
 	struct hs_local client = { .gid = { .gid = 0x0123456789abcdef, .chid = 0x07c1 },
-		.ueid = example, .nr_ueid = 1, .host = "clnthost", .lgr_id = { 0, 2, 0, 0 } };
+		.ueid = example, .nr_ueid = 1, .host = "clnthost" };
 	struct hs_local server = { .gid = { .gid = 0xfedcba9876543210, .chid = 0x07c1 },
-		.ueid = example, .nr_ueid = 1, .host = "srvhost", .lgr_id = { 0, 1, 0, 0 } };
+		.ueid = example, .nr_ueid = 1, .host = "srvhost" };
 	struct pair p;
 
 	assert_int_equal(hs_start_client(&p.c, &client, 0, 1), HS_SEND);
+	memcpy(p.c.lgr_id, "\0\2\0\0", 4);
 	assert_int_equal(p.c.out_len, P1.len);
 	assert_memory_equal(p.c.out, P1.bytes, P1.len);
 	hs_start_server(&p.s, &server, 0, 1);
+	memcpy(p.s.lgr_id, "\0\1\0\0", 4);
 	assert_int_equal(pass(&p.s, &p.c), HS_WANT_REACH);
 	assert_int_equal(hs_reach(&p.s, true), HS_WANT_DMB);
 	p.s.first_contact = true;
@@ -143,6 +145,7 @@ static void check_declined(struct hs *by, struct hs *other, uint32_t diag)
 	assert_int_equal(other->diag, diag);
 	assert_true(other->declined_by_peer);
 	assert_int_equal(other->out_len, 0);
+	assert_int_equal(other->out_of_sync, diag == CLC_DECL_SYNCERR);
 	/* A second message after the end is refused. */
 	assert_int_equal(pass(other, by), HS_FAILED);
 }
@@ -339,6 +342,12 @@ static void test_dmb_failures(void **state)
 	pass(&p.c, &p.s);
 	assert_int_equal(hs_dmb_failed(&p.c, CLC_DECL_MEM), HS_DECLINED);
 	check_declined(&p.c, &p.s, CLC_DECL_MEM);
+
+	until_accept(&p, false); /* "no such link group": with the out-of-sync bit */
+	pass(&p.c, &p.s);
+	assert_int_equal(hs_dmb_failed(&p.c, CLC_DECL_SYNCERR), HS_DECLINED);
+	assert_int_equal(p.c.out[7] & 0x08, 0x08);
+	check_declined(&p.c, &p.s, CLC_DECL_SYNCERR);
 
 	until_accept(&p, true); /* a size code that cannot be announced is our own fault */
 	pass(&p.c, &p.s);
