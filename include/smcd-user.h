@@ -241,6 +241,11 @@ enum smcdu_path {
 	SMCDU_PATH_ATTACHED = 2, /**< this process writes the peer's memory itself */
 };
 
+/** "auto" (0), "mediated", "attached": for settings.path. @return 0 or -EINVAL. */
+SMCDU_API int smcdu_path_parse(const char *name, uint32_t *path);
+/** The name of an enum smcdu_path, "auto" for 0; "?" for anything else. */
+SMCDU_API const char *smcdu_path_name(uint32_t path);
+
 struct smcdu_channel_info {
 	uint64_t id;	    /**< as smcd-userctl shows it */
 	uint64_t local_gid;

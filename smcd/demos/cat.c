@@ -29,6 +29,7 @@
 struct options {
 	const char *target;
 	const char *socket;
+	uint32_t path; /* wanted: enum smcdu_path, 0: any */
 	bool listen;
 	bool keep;
 	bool no_half_close;
@@ -373,6 +374,7 @@ static int run(const struct options *o)
 		return fail_errno("standard output", EBADF);
 	smcdu_default_settings(&s);
 	s.socket_path = o->socket;
+	s.path = o->path;
 	if (o->timeout_s)
 		s.connect_timeout_ms = o->timeout_s * MS_PER_S;
 	r = smcdu_open(&s, &ctx);
@@ -401,6 +403,7 @@ static void usage(FILE *f)
 	      "      --send-only    drop what comes; end when everything was delivered\n"
 	      "      --stats        print the channel's statistics as JSON on standard error\n"
 	      "      --timeout S    give up when nothing moves (or connects) for S seconds\n"
+	      "      --path PATH    auto (default), attached or mediated\n"
 	      "      --socket PATH  the daemon's socket\n"
 	      "      --help, --version\n", f);
 }
@@ -413,7 +416,7 @@ static int misuse(const char *why)
 	return 2;
 }
 
-enum { OPT_RECV_ONLY = 256, OPT_SEND_ONLY, OPT_STATS, OPT_TIMEOUT, OPT_SOCKET, OPT_HELP,
+enum { OPT_RECV_ONLY = 256, OPT_SEND_ONLY, OPT_STATS, OPT_TIMEOUT, OPT_PATH, OPT_SOCKET, OPT_HELP,
 	OPT_VERSION };
 
 /* -1: go on; else the exit status. */
@@ -428,6 +431,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "send-only", no_argument, NULL, OPT_SEND_ONLY },
 		{ "stats", no_argument, NULL, OPT_STATS },
 		{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+		{ "path", required_argument, NULL, OPT_PATH },
 		{ "socket", required_argument, NULL, OPT_SOCKET },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -447,6 +451,10 @@ static int parse(int argc, char **argv, struct options *o)
 		case OPT_SEND_ONLY: o->send_only = true; break;
 		case OPT_STATS: o->stats = true; break;
 		case OPT_SOCKET: o->socket = optarg; break;
+		case OPT_PATH:
+			if (smcdu_path_parse(optarg, &o->path) < 0)
+				return misuse("--path takes auto, attached or mediated");
+			break;
 		case OPT_TIMEOUT:
 			v = strtoul(optarg, &end, 10);
 			if (*end || end == optarg || v == 0 || v > 86400) {

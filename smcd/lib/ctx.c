@@ -84,6 +84,27 @@ const char *smcdu_version(void)
 	return SMCDU_VERSION;
 }
 
+static const char *const paths[] = {
+	[IPC_PATH_AUTO] = "auto", [IPC_PATH_MEDIATED] = "mediated",
+	[IPC_PATH_ATTACHED] = "attached",
+};
+
+const char *smcdu_path_name(uint32_t path)
+{
+	return path <= IPC_PATH_ATTACHED ? paths[path] : "?";
+}
+
+int smcdu_path_parse(const char *name, uint32_t *path)
+{
+	for (uint32_t i = 0; name && i <= IPC_PATH_ATTACHED; i++) {
+		if (strcmp(name, paths[i]) == 0) {
+			*path = i;
+			return 0;
+		}
+	}
+	return lib_fail(-EINVAL, "a path is auto, mediated or attached");
+}
+
 const char *smcdu_state_name(uint32_t state)
 {
 	return smc_state_name((enum smc_state)state);

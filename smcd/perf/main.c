@@ -423,6 +423,7 @@ static void usage(FILE *f)
 	      "      --cpu-pid PID    also report the CPU seconds of this process (repeatable)\n"
 	      "      --format F       text (default) or json\n"
 	      "      --spin-us N      look this long before sleeping (default: adaptive)\n"
+	      "      --path PATH      auto (default), attached or mediated\n"
 	      "      --rcvbuf BYTES   receive buffer of the channels\n"
 	      "      --socket PATH    the daemon's socket\n"
 	      "      --help, --version\n", f);
@@ -483,7 +484,7 @@ static bool parse_seconds(const char *s, double *v)
 }
 
 enum { OPT_ONCE = 256, OPT_TEST, OPT_SIZES, OPT_RUNS, OPT_SECONDS, OPT_COUNT, OPT_VERIFY,
-	OPT_BASELINE, OPT_PID, OPT_FORMAT, OPT_SPIN, OPT_RCVBUF, OPT_SOCKET, OPT_HELP,
+	OPT_BASELINE, OPT_PID, OPT_FORMAT, OPT_SPIN, OPT_PATH, OPT_RCVBUF, OPT_SOCKET, OPT_HELP,
 	OPT_VERSION };
 
 static const struct option longs[] = {
@@ -499,6 +500,7 @@ static const struct option longs[] = {
 	{ "cpu-pid", required_argument, NULL, OPT_PID },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "spin-us", required_argument, NULL, OPT_SPIN },
+	{ "path", required_argument, NULL, OPT_PATH },
 	{ "rcvbuf", required_argument, NULL, OPT_RCVBUF },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -518,6 +520,7 @@ static bool parse_value(int c, char *arg, struct options *o)
 	case OPT_SECONDS: return parse_seconds(arg, &o->seconds);
 	case OPT_COUNT: return parse_number(arg, UINT64_MAX, &o->count) && o->count;
 	case OPT_SOCKET: o->settings.socket_path = arg; return true;
+	case OPT_PATH: return smcdu_path_parse(arg, &o->settings.path) == 0;
 	case OPT_BASELINE: o->baseline = true; return !strcmp(arg, "unix");
 	case OPT_FORMAT: o->json = !strcmp(arg, "json"); return o->json || !strcmp(arg, "text");
 	case OPT_RUNS:
