@@ -172,6 +172,8 @@ void channel_unhot(struct channel *ch);
  * Serves every hot channel once; cools those that were quiet for the window. True: there was work.
  */
 bool channels_serve(struct daemon *d);
+/* Attached channels are served when somebody rings: brings their states up to date for a report. */
+void channels_look(struct daemon *d);
 /*
  * Publishes state, error and counters, then wakes the application if it waits for one of the bits.
  */

@@ -203,6 +203,7 @@ static void report_channels(struct daemon *d, struct json_object *root)
 	struct json_object *a = list(root, "channels");
 	struct channel *ch, *tmp;
 
+	channels_look(d);
 	HASH_ITER(hh, d->channels, ch, tmp)
 		describe_channel(element(a), ch);
 }

@@ -328,6 +328,16 @@ static bool serve(struct channel *ch)
 	return false;
 }
 
+void channels_look(struct daemon *d)
+{
+	struct channel *ch, *tmp;
+
+	HASH_ITER(hh, d->channels, ch, tmp) {
+		if (ch->phase == CHANNEL_LIVE && ch->att.on)
+			serve_attached(ch);
+	}
+}
+
 /* ---- hot and cold ---------------------------------------------------------------------------- */
 
 void channel_heat(struct channel *ch)

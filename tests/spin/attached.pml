@@ -2,10 +2,11 @@
 /*
  * attached.pml - two applications that write each other's memory themselves
  *
- * One stream, as in mediated.pml, but nobody in between: the writer stores payload and CDC words
- * into the reader's DMB and the reader stores its consumer cursor into the writer's. Whoever finds
- * nothing to do sets its armed flag, looks once more and sleeps on an eventfd; whoever has
- * published takes the other's flag and writes the eventfd if it was up.
+ * One stream, as in mediated.pml, but nobody in between (smcd/lib/peer.c): the writer stores payload
+ * and CDC words into the reader's DMB and the reader stores its consumer cursor into the writer's.
+ * Whoever finds nothing to do arms itself (a wait bit in the shared page), looks once more and sleeps
+ * until its socket has something; whoever has published takes the other's bit and sends a byte if it
+ * was set.
  *
  * Holds: as in mediated.pml. Must not hold with any of
  * NO_ARM_FENCE NO_ARM_RECHECK NO_PUBLISH_FENCE END_BEFORE_DATA TAKE_BEFORE_PUBLISH OVERRUN
@@ -30,7 +31,7 @@ WORD(w_flags);
 /* The writer's. */
 WORD(cons);
 WORD(r_flags);
-/* Armed flags and eventfds. */
+/* Wait bits, and bytes in the sockets. */
 WORD(r_armed);
 WORD(w_armed);
 bool r_event = false, w_event = false;
