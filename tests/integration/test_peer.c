@@ -157,7 +157,7 @@ static void *use_channel(void *arg)
 	do {
 		smcdu_send(ch, buf, sizeof(buf), SMCDU_DONTWAIT | (i % 8 ? 0 : SMCDU_OOB));
 		smcdu_recv(ch, buf, 1, SMCDU_OOB);
-		smcdu_set_oob_inline(ch, i++ / 64 % 2);
+		smcdu_set_oob_inline(ch, i++ / 64 % 2 != 0);
 		if (smcdu_peek(ch, &data, &len, SMCDU_DONTWAIT) == 0 && len)
 			smcdu_release(ch, len / 2);
 		r = smcdu_recv(ch, buf, sizeof(buf), 0);

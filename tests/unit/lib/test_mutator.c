@@ -152,7 +152,7 @@ static bool use(struct smcdu_channel *ch, uint32_t *seed)
 		}
 		break;
 	case 7:
-		smcdu_set_oob_inline(ch, rnd(seed) & 1);
+		smcdu_set_oob_inline(ch, (rnd(seed) & 1) != 0);
 		break;
 	default:
 		r = smcdu_events(ch);
