@@ -186,7 +186,7 @@ uint32_t lgr_join(struct channel *ch)
 
 	if (choice == LGR_OUT_OF_SYNC)
 		return CLC_DECL_SYNCERR;
-	if (choice == LGR_CREATE) {
+	if (choice == LGR_CREATE || !g) {
 		diag = create(ch->link, ch->server, &g);
 		if (diag != 0)
 			return diag;

@@ -467,8 +467,10 @@ static void manuals_are_complete(void **state)
 	for (k = config_keys; k->section; k++) {
 		snprintf(heading, sizeof(heading), "# [%s", k->section);
 		section = strstr(conf, heading);
-		if (!section)
+		if (!section) {
 			fail_msg("no section %s", heading);
+			return;
+		}
 		end = strstr(section + 1, "\n# ");
 		snprintf(entry, sizeof(entry), "\n*%s*", strcmp(k->key, "*") == 0 ? "NAME" : k->key);
 		at = strstr(section, entry);
