@@ -16,7 +16,13 @@
  */
 static __thread char self;
 
-/* The kernel wipes the page in every child, however it came to be. */
+/* No kernel knows it; emulators of system calls take any advice and may follow none. */
+#define ADVICE_UNKNOWN 9999
+
+/*
+ * The kernel wipes the page in every child, however it came to be. Without a kernel that keeps what
+ * it promises there is no mark: then each request asks for the process id.
+ */
 static char *make_mark(void)
 {
 	char *p = mmap(NULL, ZPCI_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -24,7 +30,8 @@ static char *make_mark(void)
 
 	if (p == MAP_FAILED)
 		return NULL;
-	if (madvise(p, ZPCI_PAGE_SIZE, MADV_WIPEONFORK) < 0) {
+	if (madvise(p, ZPCI_PAGE_SIZE, ADVICE_UNKNOWN) == 0 ||
+		madvise(p, ZPCI_PAGE_SIZE, MADV_WIPEONFORK) < 0) {
 		munmap(p, ZPCI_PAGE_SIZE);
 		return NULL;
 	}
