@@ -253,10 +253,14 @@ static int parse_ueids(const struct config_key *k, void *field, const char *valu
 /* The shape that kernels give it; anything else would mean "same machine" to nobody. */
 static bool is_seid(const char *value)
 {
-	size_t head = strlen(SEID_HEAD);
+	size_t i, head = strlen(SEID_HEAD);
 
-	return strlen(value) == CLC_EID_LEN && memcmp(value, SEID_HEAD, head) == 0 &&
-		strspn(value + head, "0123456789ABCDEF") == CLC_EID_LEN - head;
+	if (strlen(value) != CLC_EID_LEN || memcmp(value, SEID_HEAD, head) != 0)
+		return false;
+	for (i = head; i < CLC_EID_LEN; i++)
+		if (!strchr("0123456789ABCDEF", value[i]))
+			return false;
+	return true;
 }
 
 static int parse_seid(const struct config_key *k, void *field, const char *value, char *why)
