@@ -92,7 +92,8 @@ int ism_offer_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, const int *mor
 
 	if (nmore >= ATTACH_MAX_FDS)
 		return -EINVAL;
-	memcpy(&give[1], more, nmore * sizeof(*more));
+	if (nmore > 0)
+		memcpy(&give[1], more, nmore * sizeof(*more));
 	r = call(dev, ATTACH_OFFER, dmb->token, give, nmore + 1, fds, &nfds);
 	while (nfds)
 		fd_closep(&fds[--nfds]);

@@ -329,6 +329,27 @@ static uint8_t *page(int prot)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/*
+ * Where nothing is mapped, and nothing will be: far from the places that the kernel gives away by
+ * itself, or the next allocation of anybody in this process might be there.
+ */
+static uint8_t *hole(void)
+{
+	uintptr_t at;
+	void *p;
+
+	for (at = (uintptr_t)1 << 32; at < (uintptr_t)1 << 47; at <<= 1) {
+		p = mmap((void *)at, PAGE, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		if (p == MAP_FAILED)
+			continue;
+		munmap(p, PAGE);
+		if (p == (void *)at)
+			return p;
+	}
+	return NULL;
+}
+
 static int get_memory(struct suite *s)
 {
 	void *p;
@@ -339,12 +360,11 @@ static int get_memory(struct suite *s)
 	p = mmap(NULL, SHARED, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
 	s->ro = page(PROT_READ);
 	s->none = page(PROT_NONE);
-	s->unmapped = page(PROT_NONE);
+	s->unmapped = hole();
 	if (p == MAP_FAILED || !s->ro || !s->none || !s->unmapped)
 		return -ENOMEM;
 	s->shared = p;
 	memset(p, 0, SHARED);
-	munmap(s->unmapped, PAGE);
 	return s->dev->ops->dma_map(s->dev, p, SHARED, s->fd, 0, &s->iova);
 }
 
