@@ -94,7 +94,7 @@ static int open_view(const uint8_t *buf, size_t len, enum clc_type *type, struct
 	return 0;
 }
 
-/* Where the parts of a Proposal lie; an offset of 0: absent. */
+/* Where the parts of a Proposal lie. */
 struct proposal_parts {
 	size_t v2;
 	size_t d2;
@@ -117,17 +117,20 @@ static int ip_area(struct view *v, size_t *offset, size_t *len)
 	return 0;
 }
 
-static int locate_v2(struct view *v, struct clc_proposal *p, struct proposal_parts *parts)
+/*
+ * Because the length is exact, the extensions have one place each, behind the @ip_len bytes of the IP
+ * area and behind the UEIDs. The kernel takes any offset within bounds; one that points elsewhere
+ * would make the parts overlap, and mean something else to each reader.
+ */
+static int locate_v2(struct view *v, size_t ip_len, struct clc_proposal *p,
+	struct proposal_parts *parts)
 {
-	size_t off;
-
 	p->v2ext = p->typev2 != CLC_TYPE_NEITHER;
 	if (!p->v2ext)
 		return 0;
-	off = get16(v, CLC_P_V2EXT_OFF);
-	if (off == 0 || off > CLC_MAX_V2EXT_OFF)
+	parts->v2 = CLC_P_FIXED_LEN + ip_len;
+	if (get16(v, CLC_P_V2EXT_OFF) != parts->v2 - CLC_P_V2EXT_BASE)
 		return -EPROTO;
-	parts->v2 = CLC_P_V2EXT_BASE + off;
 	p->nr_ueid = get8(v, parts->v2 + CLC_V2_NR_UEID);
 	if (p->nr_ueid > CLC_MAX_UEID)
 		return -EPROTO;
@@ -137,10 +140,10 @@ static int locate_v2(struct view *v, struct clc_proposal *p, struct proposal_par
 	parts->nr_entries = get8(v, parts->v2 + CLC_V2_NR_GID);
 	if (parts->nr_entries > CLC_MAX_GID)
 		return -EPROTO;
-	off = get16(v, parts->v2 + CLC_V2_DEXT_OFF);
-	p->v2dext = off != 0 && off <= CLC_MAX_DEXT_OFF;
-	if (p->v2dext)
-		parts->d2 = parts->v2 + CLC_V2_DEXT_BASE + off;
+	/* The extension is as good as missing then: a Decline says so. */
+	parts->d2 = parts->v2 + CLC_V2_FIXED_LEN + (size_t)p->nr_ueid * CLC_EID_LEN;
+	p->v2dext = get16(v, parts->v2 + CLC_V2_DEXT_OFF) ==
+		parts->d2 - parts->v2 - CLC_V2_DEXT_BASE;
 	return 0;
 }
 
@@ -209,13 +212,14 @@ static int decode_v2_proposal(struct view *v, struct clc_proposal *p)
 	struct proposal_parts parts = { 0 };
 	size_t off, len;
 
-	if (ip_area(v, &off, &len) < 0 || locate_v2(v, p, &parts) < 0)
-		return -EPROTO;
-	/* With a v1 SMC-D offer the IP area follows the SMC-D area. */
-	if (clc_has_d(p->typev1) && off != CLC_P_SMCD_LEN)
+	if (ip_area(v, &off, &len) < 0)
 		return -EPROTO;
 	if (p->typev1 == CLC_TYPE_NEITHER)
 		len = 0;
+	else if (off != CLC_P_SMCD_LEN) /* it follows the SMC-D area, which is always there */
+		return -EPROTO;
+	if (locate_v2(v, len, p, &parts) < 0)
+		return -EPROTO;
 	if (v->len != CLC_P_FIXED_LEN + len + v2_len(p, &parts))
 		return -EPROTO;
 	p->v1_gid.gid = get64(v, CLC_P_SMCD);

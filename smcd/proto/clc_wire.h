@@ -42,7 +42,6 @@
 #define CLC_PFX_FIXED_LEN 8u
 #define CLC_PFX_LEN	  17u
 #define CLC_MAX_PFX	  8u
-#define CLC_MAX_V2EXT_OFF 172u
 
 /* SMCv2 extension */
 #define CLC_V2_NR_UEID	 0u
@@ -54,7 +53,6 @@
 #define CLC_V2_UEIDS	 40u
 #define CLC_V2_FIXED_LEN 40u
 #define CLC_V2_SEID_FLAG 0x01u
-#define CLC_MAX_DEXT_OFF 288u
 
 /* SMC-Dv2 extension */
 #define CLC_D2_SEID	 0u
