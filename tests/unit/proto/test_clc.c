@@ -4,117 +4,6 @@
 #include "vfio/base/endian.h"
 #include "clc_try.h"
 
-static void check_proposal(const struct vector *v, struct clc_proposal *p)
-{
-	uint8_t out[CLC_MAX_LEN];
-
-	assert_int_equal(proposal(v->bytes, v->len, p), 0);
-	assert_int_equal(clc_encode_proposal(out, p), v->len);
-	assert_memory_equal(out, v->bytes, v->len);
-	assert_int_equal(p->version, 2);
-	assert_int_equal(p->typev1, 2);
-	assert_int_equal(p->typev2, 1);
-	assert_true(p->v2ext);
-	assert_true(p->v2dext);
-	assert_int_equal(p->release, 1);
-	assert_int_equal(p->features, 1);
-	assert_int_equal(p->nr_gid, 1);
-	assert_int_equal(p->v1_gid.chid, 0);
-}
-
-static void test_golden_proposals(void **state)
-{
-	struct clc_proposal p;
-	uint8_t eid[CLC_EID_LEN];
-
-	assert_int_equal(clc_eid(eid, "EXAMPLE-EID"), 0);
-	check_proposal(&P1, &p);
-	assert_int_equal(p.nr_ueid, 1);
-	assert_memory_equal(p.ueid[0], eid, CLC_EID_LEN);
-	assert_false(p.seid_valid);
-	assert_true(p.gid[0].gid == 0x0123456789abcdef);
-	assert_true(p.gid[0].gid_ext == 0);
-	assert_int_equal(p.gid[0].chid, 0x07c1);
-
-	check_proposal(&P2, &p);
-	assert_true(p.gid[0].gid == 0x1111222233334444);
-	assert_true(p.gid[0].gid_ext == 0x5555666677778888);
-	assert_int_equal(p.gid[0].chid, 0xff01);
-
-	check_proposal(&P3, &p);
-	assert_int_equal(p.nr_ueid, 0);
-	assert_true(p.seid_valid);
-	assert_memory_equal(p.seid, "IBM-SYSZ-ISMSEID000000001AB23931", CLC_EID_LEN);
-
-	assert_int_equal(proposal(P4.bytes, P4.len, &p), -EPROTO);
-}
-
-static void check_accept(const struct vector *v, struct clc_accept *a)
-{
-	uint8_t out[CLC_MAX_LEN];
-
-	assert_int_equal(accept_(v->bytes, v->len, a), 0);
-	assert_int_equal(clc_encode_accept(out, a), v->len);
-	assert_memory_equal(out, v->bytes, v->len);
-	assert_true(a->smcd);
-	assert_int_equal(a->version, 2);
-	assert_int_equal(a->gid.chid, 0x07c1);
-	assert_int_equal(a->dmbe_idx, 0);
-}
-
-static void test_golden_accepts(void **state)
-{
-	struct clc_accept a;
-
-	check_accept(&A1, &a);
-	assert_int_equal(a.type, CLC_ACCEPT);
-	assert_true(a.first_contact);
-	assert_true(a.gid.gid == 0xfedcba9876543210);
-	assert_true(a.token == 0x0000beef00000000);
-	assert_int_equal(a.size_code, 2);
-	assert_memory_equal(a.lgr_id, "\0\1\0\0", 4);
-	assert_memory_equal(a.eid, "EXAMPLE-EID                     ", CLC_EID_LEN);
-	assert_int_equal(a.os, 2);
-	assert_int_equal(a.release, 1);
-	assert_string_equal(a.host, "srvhost");
-	assert_int_equal(a.features, 1);
-
-	check_accept(&A2, &a);
-	assert_false(a.first_contact);
-	assert_string_equal(a.host, "");
-	check_accept(&A3, &a);
-	assert_true(a.first_contact);
-	assert_int_equal(a.release, 0);
-	assert_string_equal(a.host, "srvhost");
-
-	check_accept(&C1, &a);
-	assert_int_equal(a.type, CLC_CONFIRM);
-	assert_int_equal(a.size_code, 6);
-	assert_true(a.gid.gid == 0x0123456789abcdef);
-	assert_string_equal(a.host, "clnthost");
-}
-
-static void check_decline(const struct vector *v, uint8_t version, uint32_t diag, bool oos)
-{
-	struct clc_decline d;
-	uint8_t out[CLC_MAX_LEN];
-
-	assert_int_equal(decline(v->bytes, v->len, &d), 0);
-	assert_int_equal(d.version, version);
-	assert_int_equal(d.diag, diag);
-	assert_int_equal(d.out_of_sync, oos);
-	assert_int_equal(d.os, version > 1 ? 2 : 0);
-	assert_int_equal(clc_encode_decline(out, &d), v->len);
-	assert_memory_equal(out, v->bytes, v->len);
-}
-
-static void test_golden_declines(void **state)
-{
-	check_decline(&D1, 2, CLC_DECL_NOV2DDEV, false);
-	check_decline(&D2, 2, CLC_DECL_SYNCERR, true);
-	check_decline(&D3, 1, CLC_DECL_NOSMCDEV, false);
-}
-
 static void test_decline_of_early_kernels(void **state)
 {
 	struct clc_decline d;
@@ -436,9 +325,6 @@ static void test_diag_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden_proposals),
-		cmocka_unit_test(test_golden_accepts),
-		cmocka_unit_test(test_golden_declines),
 		cmocka_unit_test(test_decline_of_early_kernels),
 		cmocka_unit_test(test_exact_length),
 		cmocka_unit_test(test_truncation),
