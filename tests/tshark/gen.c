@@ -378,14 +378,25 @@ static size_t build_mixed(uint8_t *m, struct clc_proposal *p)
 
 /* ---- one message ----------------------------------------------------------------------------- */
 
+static bool same_devices(const struct clc_proposal *a, const struct clc_proposal *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->nr_gid; i++) {
+		if (a->gid[i].gid != b->gid[i].gid || a->gid[i].gid_ext != b->gid[i].gid_ext ||
+				a->gid[i].chid != b->gid[i].chid)
+			return false;
+	}
+	return a->nr_gid == b->nr_gid;
+}
+
 static bool same_proposal(const struct clc_proposal *a, const struct clc_proposal *b)
 {
 	return a->version == b->version && a->typev1 == b->typev1 && a->typev2 == b->typev2 &&
 		a->v2ext == b->v2ext && a->v2dext == b->v2dext && a->release == b->release &&
 		a->features == b->features && a->seid_valid == b->seid_valid &&
 		memcmp(a->seid, b->seid, CLC_EID_LEN) == 0 && a->nr_ueid == b->nr_ueid &&
-		memcmp(a->ueid, b->ueid, sizeof(a->ueid)) == 0 && a->nr_gid == b->nr_gid &&
-		memcmp(a->gid, b->gid, a->nr_gid * sizeof(a->gid[0])) == 0 &&
+		memcmp(a->ueid, b->ueid, sizeof(a->ueid)) == 0 && same_devices(a, b) &&
 		a->v1_gid.gid == b->v1_gid.gid && a->v1_gid.chid == b->v1_gid.chid;
 }
 
