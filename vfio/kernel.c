@@ -3,96 +3,41 @@
 
 #include <errno.h>
 #include <linux/vfio.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
+#include "vfio/calls.h"
 #include "vfio/caps.h"
+#include "vfio/iommu.h"
 #include "vfio/iova.h"
-#include "vfio/watch.h"
 
-#define INFO_FIRST  256u   /* room offered for an information structure and its capabilities */
-#define INFO_MAX    65536u /* more than this is no information */
-#define INFO_TRIES  3u	   /* a chain may grow between two calls, not for ever */
-#define IOVA_RANGES 64u
+#define PAGE	 4096u
+#define NAME_MAX_LEN 64
 
 struct kernel_device {
 	struct vfio_device dev; /* first */
-	const struct sys_ops *sys;
+	char name[NAME_MAX_LEN];
+	struct calls calls;
+	struct iommu iommu;
+	struct iova iova;
 	int device_fd;
-	int container_fd;
+	int group_fd; /* -1: none */
 	int req_fd; /* eventfd: the kernel wants the device back; -1: it cannot say so */
-	bool dead;
+	int err_fd; /* eventfd: the device reported an error; -1: it cannot */
+	int both_fd; /* epoll instance over the two, if there are two; else -1 */
 	bool msi_on;
 	bool can_reset;
-	struct iova iova;
-	struct watch watch;
 };
 
 static struct kernel_device *kernel_of(struct vfio_device *dev)
 {
 	return (struct kernel_device *)dev;
-}
-
-static int note_errno(struct kernel_device *k)
-{
-	int err = errno;
-
-	if (err == ENODEV)
-		k->dead = true;
-	return -err;
-}
-
-static int kernel_ioctl(struct kernel_device *k, int fd, unsigned long nr, void *arg)
-{
-	int r;
-
-	if (k->dead)
-		return -ENODEV;
-	do {
-		watch_enter(&k->watch);
-		r = k->sys->ioctl(fd, nr, arg);
-		watch_leave(&k->watch);
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? note_errno(k) : r;
-}
-
-/*
- * Information with capabilities: the kernel says in argsz how much room it wants and leaves the
- * chain out when it does not fit. All three structures start with argsz and flags. *buf is
- * malloced.
- */
-static int get_info_buf(struct kernel_device *k, int fd, unsigned long nr, const void *request,
-	size_t fixed, void **buf, size_t *len)
-{
-	size_t room = INFO_FIRST;
-
-	for (unsigned int i = 0; i < INFO_TRIES; i++) {
-		uint32_t argsz = (uint32_t)room;
-		void *p = calloc(1, room);
-		int r;
-
-		if (!p)
-			return -ENOMEM;
-		memcpy(p, request, fixed);
-		memcpy(p, &argsz, sizeof(argsz));
-		r = kernel_ioctl(k, fd, nr, p);
-		memcpy(&argsz, p, sizeof(argsz));
-		if (r >= 0 && argsz <= room) {
-			*buf = p;
-			*len = room;
-			return 0;
-		}
-		free(p);
-		if (r < 0)
-			return r;
-		if (argsz > INFO_MAX)
-			break;
-		room = argsz;
-	}
-	return -EPROTO;
 }
 
 static int kernel_get_info(struct vfio_device *dev, struct vfio_dev_info *info)
@@ -103,7 +48,8 @@ static int kernel_get_info(struct vfio_device *dev, struct vfio_dev_info *info)
 	struct vfio_caps caps;
 	void *buf;
 	size_t len;
-	int r = get_info_buf(k, k->device_fd, VFIO_DEVICE_GET_INFO, &di, sizeof(di), &buf, &len);
+	int r = calls_info(&k->calls, k->device_fd, VFIO_DEVICE_GET_INFO, &di, sizeof(di), &buf,
+		&len);
 
 	if (r < 0)
 		return r;
@@ -131,7 +77,8 @@ static int kernel_get_region(struct vfio_device *dev, uint32_t index, struct vfi
 	size_t len;
 	int r;
 
-	r = get_info_buf(k, k->device_fd, VFIO_DEVICE_GET_REGION_INFO, &ri, sizeof(ri), &buf, &len);
+	r = calls_info(&k->calls, k->device_fd, VFIO_DEVICE_GET_REGION_INFO, &ri, sizeof(ri), &buf,
+		&len);
 	if (r < 0)
 		return r;
 	memcpy(&ri, buf, sizeof(ri));
@@ -158,33 +105,20 @@ static ssize_t kernel_region_read(struct vfio_device *dev, const struct vfio_reg
 	uint64_t offset, void *buf, size_t len)
 {
 	struct kernel_device *k = kernel_of(dev);
-	ssize_t n;
 
-	if (k->dead)
-		return -ENODEV;
 	if (!in_region(r, offset))
-		return -EINVAL;
-	watch_enter(&k->watch);
-	n = k->sys->pread(k->device_fd, buf, len, (off_t)(r->offset + offset));
-	watch_leave(&k->watch);
-	return n < 0 ? note_errno(k) : n;
+		return k->calls.dead ? -ENODEV : -EINVAL;
+	return calls_pread(&k->calls, k->device_fd, buf, len, (off_t)(r->offset + offset));
 }
 
-/* Never repeated, not even for EINTR: a write may be a command that has run already. */
 static ssize_t kernel_region_write(struct vfio_device *dev, const struct vfio_region_desc *r,
 	uint64_t offset, const void *buf, size_t len)
 {
 	struct kernel_device *k = kernel_of(dev);
-	ssize_t n;
 
-	if (k->dead)
-		return -ENODEV;
 	if (!in_region(r, offset))
-		return -EINVAL;
-	watch_enter(&k->watch);
-	n = k->sys->pwrite(k->device_fd, buf, len, (off_t)(r->offset + offset));
-	watch_leave(&k->watch);
-	return n < 0 ? note_errno(k) : n;
+		return k->calls.dead ? -ENODEV : -EINVAL;
+	return calls_pwrite(&k->calls, k->device_fd, buf, len, (off_t)(r->offset + offset));
 }
 
 static int kernel_region_write_batch(struct vfio_device *dev, const struct vfio_region_desc *r,
@@ -202,24 +136,44 @@ static int kernel_region_write_batch(struct vfio_device *dev, const struct vfio_
 	return 0;
 }
 
+/* What the kernel's refusal to pin memory means, and what can be done about it. */
+static void explain_map_failure(const struct kernel_device *k, size_t len, int err)
+{
+	struct rlimit rl = { .rlim_cur = RLIM_INFINITY };
+
+	if (err == -ENODEV)
+		return;
+	getrlimit(RLIMIT_MEMLOCK, &rl);
+	if (err == -ENOMEM && rl.rlim_cur != RLIM_INFINITY)
+		log_err("%s: cannot pin %zu KiB more for the function: RLIMIT_MEMLOCK is %llu KiB; "
+			"raise it (LimitMEMLOCK= of the unit, ulimit -l)",
+			k->name, len / 1024, (unsigned long long)rl.rlim_cur / 1024);
+	else if (err == -ENOSPC)
+		log_err("%s: the kernel allows no more DMA maps; raise dma_entry_limit of "
+			"vfio_iommu_type1, or have fewer channels", k->name);
+	else
+		log_err("%s: cannot map %zu KiB for the function: %s", k->name, len / 1024,
+			strerror(-err));
+}
+
 static int kernel_dma_map(struct vfio_device *dev, void *va, size_t len, int fd, uint64_t fd_offset,
 	uint64_t *iova)
 {
 	struct kernel_device *k = kernel_of(dev);
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)va,
-		.size = len,
-	};
 	uint64_t addr;
-	int r = iova_alloc(&k->iova, len, &addr);
+	int r;
 
+	if (k->calls.dead)
+		return -ENODEV;
+	r = iova_alloc(&k->iova, len, &addr);
+	if (r == -ENOSPC)
+		log_err("%s: no DMA addresses are left for %zu KiB; have fewer channels, or "
+			"smaller buffers", k->name, len / 1024);
 	if (r < 0)
 		return r;
-	map.iova = addr;
-	r = kernel_ioctl(k, k->container_fd, VFIO_IOMMU_MAP_DMA, &map);
+	r = iommu_map(&k->calls, &k->iommu, va, len, addr);
 	if (r < 0) {
+		explain_map_failure(k, len, r);
 		iova_free(&k->iova, addr, len);
 		return r;
 	}
@@ -231,16 +185,9 @@ static int kernel_dma_map(struct vfio_device *dev, void *va, size_t len, int fd,
 static int kernel_dma_unmap(struct vfio_device *dev, uint64_t iova, size_t len)
 {
 	struct kernel_device *k = kernel_of(dev);
-	struct vfio_iommu_type1_dma_unmap un = {
-		.argsz = sizeof(un),
-		.iova = iova,
-		.size = len,
-	};
-	int r = kernel_ioctl(k, k->container_fd, VFIO_IOMMU_UNMAP_DMA, &un);
+	int r = iommu_unmap(&k->calls, &k->iommu, iova, len);
 
-	if (r < 0)
-		return r;
-	return un.size == len ? iova_free(&k->iova, iova, len) : -EINVAL;
+	return r < 0 ? r : iova_free(&k->iova, iova, len);
 }
 
 static int set_irq(struct kernel_device *k, uint32_t index, int eventfd)
@@ -264,7 +211,7 @@ static int set_irq(struct kernel_device *k, uint32_t index, int eventfd)
 		u.set.count = 1;
 		memcpy(u.room + sizeof(struct vfio_irq_set), &fd, sizeof(fd));
 	}
-	r = kernel_ioctl(k, k->device_fd, VFIO_DEVICE_SET_IRQS, &u);
+	r = calls_ioctl(&k->calls, k->device_fd, VFIO_DEVICE_SET_IRQS, &u);
 	return r < 0 ? r : 0;
 }
 
@@ -281,7 +228,7 @@ static int kernel_set_msi(struct vfio_device *dev, int eventfd)
 		k->msi_on = false;
 	}
 	if (eventfd < 0)
-		return k->dead ? -ENODEV : 0;
+		return k->calls.dead ? -ENODEV : 0;
 	r = set_irq(k, VFIO_PCI_MSI_IRQ_INDEX, eventfd);
 	k->msi_on = r == 0;
 	return r;
@@ -293,28 +240,43 @@ static int kernel_reset(struct vfio_device *dev)
 	int r;
 
 	if (!k->can_reset)
-		return k->dead ? -ENODEV : -EOPNOTSUPP;
-	r = kernel_ioctl(k, k->device_fd, VFIO_DEVICE_RESET, NULL);
+		return k->calls.dead ? -ENODEV : -EOPNOTSUPP;
+	r = calls_ioctl(&k->calls, k->device_fd, VFIO_DEVICE_RESET, NULL);
 	return r < 0 ? r : 0;
 }
 
 static int kernel_liveness_fd(struct vfio_device *dev)
 {
-	return kernel_of(dev)->req_fd;
+	const struct kernel_device *k = kernel_of(dev);
+
+	return k->both_fd >= 0 ? k->both_fd : k->req_fd;
+}
+
+static bool fired(int fd)
+{
+	eventfd_t count;
+
+	return fd >= 0 && eventfd_read(fd, &count) == 0;
 }
 
 /*
  * The kernel asks for the device when it is being unbound or removed, and waits until every
- * descriptor of it is closed: for us the function is gone.
+ * descriptor of it is closed: for us the function is gone. After an error the device may have
+ * forgotten everything, so that is the end of this opening as well; the next one resets it.
  */
 static int kernel_check(struct vfio_device *dev)
 {
 	struct kernel_device *k = kernel_of(dev);
-	eventfd_t count;
 
-	if (k->req_fd >= 0 && eventfd_read(k->req_fd, &count) == 0)
-		k->dead = true;
-	return k->dead ? -ENODEV : 0;
+	if (fired(k->req_fd)) {
+		log_notice("%s: the kernel wants the function back (unbind or removal)", k->name);
+		k->calls.dead = true;
+	}
+	if (fired(k->err_fd)) {
+		log_err("%s: the function reported an error", k->name);
+		k->calls.dead = true;
+	}
+	return k->calls.dead ? -ENODEV : 0;
 }
 
 /* Closing the device resets the function; only then may the container drop the DMA maps. */
@@ -322,12 +284,13 @@ static void kernel_close(struct vfio_device *dev)
 {
 	struct kernel_device *k = kernel_of(dev);
 
-	watch_enter(&k->watch);
-	k->sys->close(k->device_fd);
-	k->sys->close(k->container_fd);
-	watch_leave(&k->watch);
-	watch_end(&k->watch);
+	calls_close(&k->calls, &k->device_fd);
+	calls_close(&k->calls, &k->group_fd);
+	calls_close(&k->calls, &k->iommu.fd);
+	calls_end(&k->calls);
+	fd_closep(&k->both_fd);
 	fd_closep(&k->req_fd);
+	fd_closep(&k->err_fd);
 	iova_deinit(&k->iova);
 	free(k);
 }
@@ -348,7 +311,7 @@ static const struct vfio_device_ops kernel_ops = {
 	.close = kernel_close,
 };
 
-/* Part of @r that the function's own limits allow; iommufd's compat container reports too much. */
+/* Part of @r that the function's own limits allow; iommufd reports too much. */
 static int add_range(struct kernel_device *k, struct iova_range r, const struct vfio_dev_info *info)
 {
 	if (info->has_zpci && r.start < info->start_dma)
@@ -360,90 +323,121 @@ static int add_range(struct kernel_device *k, struct iova_range r, const struct 
 
 static int read_iova_ranges(struct kernel_device *k, const struct vfio_dev_info *info)
 {
-	struct vfio_iommu_type1_info ii = { 0 };
-	struct iova_range v[IOVA_RANGES];
-	struct vfio_caps caps;
-	void *buf;
-	size_t len;
-	int n, r = 0;
+	struct iova_range v[IOMMU_MAX_RANGES];
+	uint64_t align = 0;
+	int r = 0, n = iommu_ranges(&k->calls, &k->iommu, v, &align);
 
-	n = get_info_buf(k, k->container_fd, VFIO_IOMMU_GET_INFO, &ii, sizeof(ii), &buf, &len);
-	if (n < 0)
+	if (n < 0) {
+		log_err("%s: the kernel does not say which DMA addresses are usable: %s", k->name,
+			strerror(-n));
 		return n;
-	memcpy(&ii, buf, sizeof(ii));
-	vfio_caps_init(&caps, buf, len, sizeof(ii),
-		ii.flags & VFIO_IOMMU_INFO_CAPS ? ii.cap_offset : 0);
-	n = vfio_caps_iova_ranges(&caps, v, IOVA_RANGES);
-	free(buf);
+	}
+	if (align > PAGE) {
+		log_err("%s: the IOMMU maps pages of %llu bytes; %u are needed", k->name,
+			(unsigned long long)align, PAGE);
+		return -EOPNOTSUPP;
+	}
 	if (n == 0 && info->has_zpci) {
 		v[0] = (struct iova_range){ info->start_dma, info->end_dma };
 		n = 1;
 	}
 	for (int i = 0; i < n && r == 0; i++)
 		r = add_range(k, v[i], info);
-	if (n < 0 || r < 0)
-		return n < 0 ? n : r;
+	if (r < 0)
+		return r;
 	if (k->iova.nfree)
 		return 0;
-	log_err("vfio: the container reports no usable DMA addresses; a kernel with IOVA range "
-		"information (5.4 or later) is needed");
+	log_err("%s: the kernel reports no usable DMA addresses; one with IOVA range information "
+		"(5.4 or later) is needed", k->name);
 	return -EOPNOTSUPP;
 }
 
-/* Optional: a function or kernel without the request interrupt just cannot tell. */
-static void arm_request(struct kernel_device *k)
+/* An eventfd for an interrupt of its own, or -1. */
+static int arm(struct kernel_device *k, uint32_t index)
 {
-	k->req_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (k->req_fd >= 0 && set_irq(k, VFIO_PCI_REQ_IRQ_INDEX, k->req_fd) < 0)
-		fd_closep(&k->req_fd);
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (fd >= 0 && set_irq(k, index, fd) < 0)
+		fd_closep(&fd);
+	return fd;
 }
 
-/* Without a helper thread the function works as well; a hang is just not told. */
-static void start_watch(struct kernel_device *k, const char *name)
+/* The function works without either. Only PCI Express functions have the second. */
+static void arm_requests(struct kernel_device *k)
 {
-	int r = watch_begin(&k->watch, name, WATCH_LIMIT_MS);
+	struct epoll_event req = { .events = EPOLLIN }, err = { .events = EPOLLIN };
+
+	k->req_fd = arm(k, VFIO_PCI_REQ_IRQ_INDEX);
+	if (k->calls.dead)
+		return;
+	if (k->req_fd < 0)
+		log_warn("%s: the kernel has no way to ask for the function back; stop this "
+			"process before you unbind it", k->name);
+	k->err_fd = arm(k, VFIO_PCI_ERR_IRQ_INDEX);
+	if (k->err_fd < 0)
+		return;
+	k->both_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (k->both_fd >= 0 && (epoll_ctl(k->both_fd, EPOLL_CTL_ADD, k->err_fd, &err) < 0 ||
+		(k->req_fd >= 0 && epoll_ctl(k->both_fd, EPOLL_CTL_ADD, k->req_fd, &req) < 0)))
+		fd_closep(&k->both_fd);
+}
+
+static int claim(struct kernel_device *k)
+{
+	int err;
+
+	if (k->calls.sys->claim(k->device_fd) == 0)
+		return 0;
+	err = -errno;
+	log_err("%s: another process works with the same device descriptor; end that one", k->name);
+	return err;
+}
+
+static int start(struct kernel_device *k)
+{
+	struct vfio_dev_info info = { 0 };
+	int r = claim(k);
 
 	if (r < 0)
-		log_warn("%s: no thread to watch for hanging requests: %s", name, strerror(-r));
+		return r;
+	r = kernel_get_info(&k->dev, &info);
+	if (r < 0) {
+		log_err("%s: the kernel does not describe the function: %s", k->name, strerror(-r));
+		return r;
+	}
+	r = read_iova_ranges(k, &info);
+	if (r < 0)
+		return r;
+	k->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;
+	arm_requests(k);
+	return k->calls.dead ? -ENODEV : 0;
 }
 
-static int claim(struct kernel_device *k, const char *name)
-{
-	if (k->sys->claim(k->device_fd) == 0)
-		return 0;
-	log_err("%s: another process works with the same device descriptor; end that one", name);
-	return note_errno(k);
-}
-
-int vfio_kernel_attach(const struct sys_ops *sys, const char *name, int device_fd, int container_fd,
-	struct vfio_device **ret)
+int vfio_kernel_attach(const struct sys_ops *sys, const char *name,
+	const struct vfio_kernel_fds *fds, struct vfio_device **ret)
 {
 	struct kernel_device *k = calloc(1, sizeof(*k));
-	struct vfio_dev_info info = { 0 };
 	int r;
 
 	if (!k) {
-		sys->close(device_fd);
-		sys->close(container_fd);
+		sys->close(fds->device);
+		if (fds->group >= 0)
+			sys->close(fds->group);
+		sys->close(fds->iommu);
 		return -ENOMEM;
 	}
 	k->dev.ops = &kernel_ops;
-	k->sys = sys;
-	k->device_fd = device_fd;
-	k->container_fd = container_fd;
-	k->req_fd = -1;
-	start_watch(k, name);
-	r = claim(k, name);
-	if (r == 0)
-		r = kernel_get_info(&k->dev, &info);
-	if (r == 0)
-		r = read_iova_ranges(k, &info);
+	snprintf(k->name, sizeof(k->name), "%s", name);
+	k->device_fd = fds->device;
+	k->group_fd = fds->group;
+	k->iommu = (struct iommu){ .fd = fds->iommu, .ioas = fds->ioas };
+	k->req_fd = k->err_fd = k->both_fd = -1;
+	calls_begin(&k->calls, sys, k->name);
+	r = start(k);
 	if (r < 0) {
 		kernel_close(&k->dev);
 		return r;
 	}
-	k->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;
-	arm_request(k);
 	*ret = &k->dev;
 	return 0;
 }

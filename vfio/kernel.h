@@ -2,9 +2,9 @@
 /*
  * kernel.h - a VFIO device through the kernel's interface
  *
- * Wraps an already opened device descriptor (and the container that maps DMA for it) as a
- * struct vfio_device. All system calls go through the seam of sys.h. How the descriptors come to be
- * (group and container, or cdev and iommufd) is the opener's business.
+ * Wraps an already opened device descriptor, and what maps DMA for it, as a struct vfio_device. All
+ * system calls go through the seam of sys.h. How the descriptors come to be is the opener's business
+ * (open.h).
  */
 #ifndef SMCDU_VFIO_KERNEL_H
 #define SMCDU_VFIO_KERNEL_H
@@ -12,14 +12,21 @@
 #include "vfio/device.h"
 #include "vfio/sys.h"
 
+struct vfio_kernel_fds {
+	int device;
+	int group;     /* kept open as long as the device; -1: none */
+	int iommu;     /* a type1 container, or /dev/iommu */
+	uint32_t ioas; /* the address space that the device is attached to; 0: a container */
+};
+
 /*
- * Takes ownership of both descriptors, also on failure. @container_fd: a type1 container. Reads the
- * usable IOVA ranges from it. @name is for messages and not copied. 0, -EBUSY when another process
- * submits to the device through the same descriptor, or -errno.
+ * Takes ownership of the descriptors, also on failure. Reads the usable IOVA ranges. @name is for
+ * messages. 0, -EBUSY when another process submits to the device through the same descriptor, or
+ * -errno.
  *
- * From here on every call on the device's descriptor is watched (vfio/watch.h).
+ * From here on every call on the device's descriptors is watched (vfio/watch.h).
  */
-int vfio_kernel_attach(const struct sys_ops *sys, const char *name, int device_fd, int container_fd,
-	struct vfio_device **ret);
+int vfio_kernel_attach(const struct sys_ops *sys, const char *name,
+	const struct vfio_kernel_fds *fds, struct vfio_device **ret);
 
 #endif

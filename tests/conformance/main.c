@@ -17,12 +17,13 @@ int provider_vfio_user(struct provider *p, const char *socket)
 	return vu_client_open(&params, &p->dev);
 }
 
-int provider_double(struct provider *p, unsigned int index, unsigned int max)
+int provider_double(struct provider *p, unsigned int index, unsigned int max, enum vfio_way way)
 {
 	const struct ism_double_params params = {
 		.kind = index ? ISM_DOUBLE_REGION : ISM_DOUBLE_BARS,
 		.functions = 1,
 		.region_index = index,
+		.way = way,
 	};
 	struct fabric *fabric;
 	int r;
@@ -39,12 +40,13 @@ int provider_double(struct provider *p, unsigned int index, unsigned int max)
 
 static int open_provider(struct provider *p, const char *spec)
 {
+	const enum vfio_way way = strstr(spec, ",cdev") ? VFIO_WAY_CDEV : VFIO_WAY_GROUP;
 	unsigned int index = VFIO_DEV_REGION_FIXED, max = 4096;
 
 	if (!strcmp(spec, "double") || sscanf(spec, "double:%u:%u", &index, &max) == 2)
-		return provider_double(p, index, max);
+		return provider_double(p, index, max, way);
 	if (!strcmp(spec, "bars") || sscanf(spec, "bars:%u", &max) == 1)
-		return provider_double(p, 0, max);
+		return provider_double(p, 0, max, way);
 	if (!strncmp(spec, "vfio-user:", 10))
 		return provider_vfio_user(p, spec + 10);
 	return -EINVAL;
@@ -56,7 +58,9 @@ static void usage(FILE *out)
 	      "Checks a server of the zPCI I/O region against the rules of the region.\n\n"
 	      "  --provider double[:INDEX:MAX]  the built-in double: number of the region (9),\n"
 	      "                                 longest store (4096)\n"
-	      "  --provider bars[:MAX]          the same with ism-vfio-pci's BARs and no region\n"
+	      "  --provider bars[:MAX]          the same with ism-vfio-pci's BARs and no region;\n"
+	      "                                 both are opened by group, with ',cdev' behind by\n"
+	      "                                 device node and iommufd\n"
 	      "  --provider vfio-user:SOCKET    a function served on a vfio-user socket\n",
 		out);
 }

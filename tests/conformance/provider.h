@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "vfio/device.h"
+#include "vfio/open.h"
 
 struct provider {
 	struct vfio_device *dev; /* owned */
@@ -21,9 +22,9 @@ struct provider {
 
 /*
  * The in-process double of a kernel: its region is number @index (>= 9; 0: it has none, but
- * ism-vfio-pci's BARs), its longest store @max. 0 or -errno.
+ * ism-vfio-pci's BARs), its longest store @max, opened this @way. 0 or -errno.
  */
-int provider_double(struct provider *p, unsigned int index, unsigned int max);
+int provider_double(struct provider *p, unsigned int index, unsigned int max, enum vfio_way way);
 
 /* A function served on a vfio-user socket. 0 or -errno. */
 int provider_vfio_user(struct provider *p, const char *socket);

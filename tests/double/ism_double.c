@@ -3,264 +3,51 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/vfio_zdev.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ism_double_priv.h"
-#include "vfio/kernel.h"
+#include "vfio/base/fd.h"
 
-#define PAGE	   4096u
-#define IOVA_START UINT64_C(0x100000000)
-#define IOVA_END   UINT64_C(0x1ffffffff)
-
-static struct ism_double d;
-
-/* --- the function's view of its driver --- */
-
-static void *host_resolve(void *ctx, uint64_t iova, size_t len, bool write)
-{
-	const struct ism_port *p = ctx;
-
-	for (unsigned int i = 0; i < p->nmaps; i++) {
-		const struct vfio_iommu_type1_dma_map *m = &p->maps[i];
-
-		if (iova >= m->iova && len <= m->size && iova - m->iova <= m->size - len)
-			return (void *)(uintptr_t)(m->vaddr + (iova - m->iova));
-	}
-	return NULL;
-}
-
-static void host_irq(void *ctx)
-{
-	const struct ism_port *p = ctx;
-
-	if (p->msi >= 0)
-		eventfd_write(p->msi, 1);
-}
-
-static void host_unplugged(void *ctx)
-{
-	const struct ism_port *p = ctx;
-
-	if (p->req >= 0)
-		eventfd_write(p->req, 1);
-}
-
-static const struct function_host host = { host_resolve, host_irq, host_unplugged };
-
-/* --- information --- */
-
-/* Copies @fixed bytes and the chain behind them when there is room for both. */
-static int give(void *arg, const void *fixed, uint32_t fixed_len, const void *caps,
-	uint32_t caps_len, size_t off_at)
-{
-	uint32_t room, want = fixed_len + caps_len;
-
-	memcpy(&room, arg, sizeof(room));
-	if (room < fixed_len)
-		return -EINVAL;
-	memcpy(arg, fixed, fixed_len);
-	memcpy(arg, &want, sizeof(want));
-	if (caps_len && room >= want) {
-		memcpy((uint8_t *)arg + off_at, &fixed_len, sizeof(fixed_len));
-		memcpy((uint8_t *)arg + fixed_len, caps, caps_len);
-	}
-	return 0;
-}
-
-static int device_info(const struct ism_port *p, void *arg)
-{
-	bool region = d.params.kind == ISM_DOUBLE_REGION;
-	const struct vfio_device_info di = {
-		.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_CAPS,
-		.num_regions = region ? d.params.region_index + 1 : VFIO_PCI_NUM_REGIONS,
-		.num_irqs = VFIO_PCI_NUM_IRQS,
-	};
-	struct {
-		struct vfio_device_info_cap_zpci_base base;
-		struct vfio_device_info_cap_zpci_group group;
-	} caps = { 0 };
-
-	caps.base.header.id = VFIO_DEVICE_INFO_CAP_ZPCI_BASE;
-	caps.base.header.version = (uint16_t)d.params.caps_version;
-	caps.base.header.next = sizeof(di) + sizeof(caps.base);
-	caps.base.start_dma = IOVA_START;
-	caps.base.end_dma = IOVA_END;
-	caps.base.pchid = d.fabric->chid;
-	caps.base.vfn = (uint16_t)p->fn->nr;
-	caps.base.pft = 5;
-	caps.base.fh = 0x80000000u | (p->fn->nr + 1);
-	caps.group.header.id = VFIO_DEVICE_INFO_CAP_ZPCI_GROUP;
-	caps.group.header.version = (uint16_t)d.params.caps_version;
-	caps.group.noi = 1;
-	caps.group.maxstbl = 128; /* what Linux reports whatever the hardware can do */
-	if (d.params.caps_version >= 2)
-		caps.group.imaxstbl = (uint16_t)fabric_knob(d.fabric, KNOB_max_store);
-	return give(arg, &di, sizeof(di), &caps, sizeof(caps),
-		offsetof(struct vfio_device_info, cap_offset));
-}
-
-static int region_info(const struct ism_port *p, void *arg)
-{
-	const struct vfio_region_info_cap_type type = {
-		.header = { .id = VFIO_REGION_INFO_CAP_TYPE, .version = 1 },
-		.type = ZPCI_IO_REGION_TYPE,
-		.subtype = ZPCI_IO_REGION_SUBTYPE,
-	};
-	struct vfio_region_info ri;
-	uint32_t cap_len = 0;
-
-	memcpy(&ri, arg, sizeof(ri));
-	if (ri.index == VFIO_PCI_ROM_REGION_INDEX || ri.index == VFIO_PCI_VGA_REGION_INDEX)
-		return -EINVAL;
-	if (ri.index > VFIO_PCI_VGA_REGION_INDEX &&
-		(d.params.kind != ISM_DOUBLE_REGION || ri.index > d.params.region_index))
-		return -EINVAL;
-	ri.cap_offset = 0;
-	ri.offset = (uint64_t)ri.index << ism_double_shift(&d);
-	ri.size = ism_double_region_size(&d, p, ri.index);
-	ri.flags = ri.size ? VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE : 0;
-	if (ri.index > VFIO_PCI_VGA_REGION_INDEX && ri.index == d.params.region_index) {
-		ri.flags |= VFIO_REGION_INFO_FLAG_CAPS;
-		cap_len = sizeof(type);
-	}
-	return give(arg, &ri, sizeof(ri), &type, cap_len,
-		offsetof(struct vfio_region_info, cap_offset));
-}
-
-static int iommu_info(void *arg)
-{
-	const struct vfio_iommu_type1_info ii = {
-		.flags = VFIO_IOMMU_INFO_CAPS | VFIO_IOMMU_INFO_PGSIZES, .iova_pgsizes = PAGE };
-	const struct {
-		struct vfio_info_cap_header header;
-		uint32_t num, reserved;
-		struct vfio_iova_range range;
-	} cap = {
-		.header = { .id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1 },
-		.num = 1,
-		.range = { IOVA_START, IOVA_END },
-	};
-
-	return give(arg, &ii, sizeof(ii), &cap, sizeof(cap),
-		offsetof(struct vfio_iommu_type1_info, cap_offset));
-}
-
-/* --- DMA --- */
-
-static bool overlaps(const struct vfio_iommu_type1_dma_map *m, uint64_t iova, uint64_t size)
-{
-	return iova < m->iova + m->size && m->iova < iova + size;
-}
-
-static int map_dma(struct ism_port *p, const void *arg)
-{
-	struct vfio_iommu_type1_dma_map m;
-
-	memcpy(&m, arg, sizeof(m));
-	if (m.argsz < sizeof(m) || !(m.flags & 3) || !m.size ||
-		(m.vaddr | m.iova | m.size) % PAGE || m.iova < IOVA_START ||
-		m.size - 1 > IOVA_END - m.iova)
-		return -EINVAL;
-	for (unsigned int i = 0; i < p->nmaps; i++)
-		if (overlaps(&p->maps[i], m.iova, m.size))
-			return -EEXIST;
-	if (p->nmaps == ISM_DOUBLE_MAPS)
-		return -ENOSPC;
-	p->maps[p->nmaps++] = m;
-	return 0;
-}
-
-/* Whole maps only; a range without any succeeds and says 0. */
-static int unmap_dma(struct ism_port *p, void *arg)
-{
-	struct vfio_iommu_type1_dma_unmap un;
-	uint64_t removed = 0;
-
-	memcpy(&un, arg, sizeof(un));
-	if (un.argsz < sizeof(un) || un.flags || !un.size || (un.iova | un.size) % PAGE)
-		return -EINVAL;
-	for (unsigned int i = 0; i < p->nmaps; i++)
-		if (overlaps(&p->maps[i], un.iova, un.size) &&
-			(p->maps[i].iova < un.iova ||
-				p->maps[i].iova + p->maps[i].size > un.iova + un.size))
-			return -EINVAL;
-	function_dma_unmapped(p->fn, un.iova, un.size);
-	for (unsigned int i = 0; i < p->nmaps;) {
-		if (overlaps(&p->maps[i], un.iova, un.size)) {
-			removed += p->maps[i].size;
-			p->maps[i] = p->maps[--p->nmaps];
-		} else {
-			i++;
-		}
-	}
-	un.size = removed;
-	memcpy(arg, &un, sizeof(un));
-	return 0;
-}
-
-/* --- interrupts and reset --- */
-
-/* As B.7: index 1 has one vector and has to be off before it changes; 4 always has one; 3 none. */
-static int set_irqs(struct ism_port *p, const void *arg)
-{
-	struct vfio_irq_set s;
-	int32_t fd = -1;
-	int *to;
-
-	memcpy(&s, arg, sizeof(s));
-	if (s.index != VFIO_PCI_MSI_IRQ_INDEX && s.index != VFIO_PCI_REQ_IRQ_INDEX)
-		return -EINVAL;
-	if (s.argsz < sizeof(s) || s.start || s.count > 1 ||
-		!(s.flags & VFIO_IRQ_SET_ACTION_TRIGGER))
-		return -EINVAL;
-	to = s.index == VFIO_PCI_MSI_IRQ_INDEX ? &p->msi : &p->req;
-	if (s.flags & VFIO_IRQ_SET_DATA_EVENTFD) {
-		if (s.argsz < sizeof(s) + sizeof(fd) || s.count != 1 ||
-			(to == &p->msi && *to >= 0))
-			return -EINVAL;
-		memcpy(&fd, (const uint8_t *)arg + sizeof(s), sizeof(fd));
-		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-		if (fd < 0)
-			return -EBADF;
-	}
-	if (*to >= 0)
-		close(*to);
-	*to = fd;
-	if (to == &p->msi)
-		function_set_msi(p->fn, fd >= 0);
-	return 0;
-}
+struct ism_double ism_d;
 
 /* --- calls --- */
 
-static struct ism_port *port_of(int fd)
+/* The node of a descriptor; of -1: a free one. */
+struct ism_node *ism_double_node(int fd)
 {
-	for (unsigned int i = 0; i < d.params.functions; i++)
-		if (d.port[i].open &&
-			(d.port[i].device_fd == fd || d.port[i].container_fd == fd))
-			return &d.port[i];
+	for (unsigned int i = 0; i < ISM_DOUBLE_NODES; i++) {
+		struct ism_node *n = &ism_d.node[i];
+
+		if (fd < 0 ? n->kind == ISM_NODE_NONE : n->kind != ISM_NODE_NONE && n->fd == fd)
+			return n;
+	}
 	return NULL;
 }
 
-/* The port whose descriptor @fd is; NULL with errno set: there is none, or the call shall fail. */
-static struct ism_port *enter(int fd)
+/* Every call begins here; false with errno set: it shall fail. */
+static bool enter(void)
 {
-	struct ism_port *p = port_of(fd);
-
-	d.count.calls++;
-	if (!p) {
-		errno = EBADF;
-	} else if (d.fail_nth && --d.fail_nth == 0) {
-		errno = d.fail_errno;
-		return NULL;
+	ism_d.count.calls++;
+	if (ism_d.fail_nth && --ism_d.fail_nth == 0) {
+		errno = ism_d.fail_errno;
+		return false;
 	}
-	fabric_run(d.fabric);
-	return p;
+	fabric_run(ism_d.fabric);
+	return true;
+}
+
+static struct ism_node *enter_fd(int fd)
+{
+	struct ism_node *n = ism_double_node(fd);
+
+	if (!n)
+		errno = EBADF;
+	return n && enter() ? n : NULL;
 }
 
 static int result(ssize_t r)
@@ -271,100 +58,161 @@ static int result(ssize_t r)
 	return -1;
 }
 
-/* Device and container ioctls share numbers. */
-static int device_ioctl(struct ism_port *p, unsigned long nr, void *arg)
+static int open_file(const char *text)
 {
-	switch (nr) {
-	case VFIO_DEVICE_GET_INFO:
-		return device_info(p, arg);
-	case VFIO_DEVICE_GET_REGION_INFO:
-		return region_info(p, arg);
-	case VFIO_DEVICE_SET_IRQS:
-		return set_irqs(p, arg);
-	case VFIO_DEVICE_RESET:
-		return function_reset(p->fn) < 0 ? -EINVAL : 0;
-	}
-	return -ENOTTY;
+	int fd = memfd_create("sysfs", MFD_CLOEXEC);
+
+	if (fd >= 0 && write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		fd_closep(&fd);
+	return fd;
 }
 
-static int container_ioctl(struct ism_port *p, unsigned long nr, void *arg)
+static int double_open(const char *path, int flags)
 {
-	switch (nr) {
-	case VFIO_IOMMU_GET_INFO:
-		return iommu_info(arg);
-	case VFIO_IOMMU_MAP_DMA:
-		return map_dma(p, arg);
-	case VFIO_IOMMU_UNMAP_DMA:
-		return unmap_dma(p, arg);
+	struct ism_node node, *n;
+	char text[32];
+	int r;
+
+	if (!enter())
+		return -1;
+	r = ism_double_path(path, &node, text);
+	n = ism_double_node(-1);
+	if (r < 0 || !n)
+		return result(r < 0 ? r : -ENFILE);
+	if (node.kind == ISM_NODE_GROUP &&
+		(node.port->group_open || node.port->running || ism_d.host.taken))
+		return result(-EBUSY);
+	node.fd = node.kind == ISM_NODE_FILE ? open_file(text) : eventfd(0, EFD_CLOEXEC);
+	if (node.fd < 0)
+		return -1;
+	if (node.kind == ISM_NODE_CONTAINER && !ism_space_new(node.fd, 0))
+		return result(-ENOMEM);
+	if (node.kind == ISM_NODE_GROUP)
+		node.port->group_open = true;
+	if (node.kind == ISM_NODE_DEVICE)
+		node.port->descriptors++;
+	*n = node;
+	return node.fd;
+}
+
+static int double_close(int fd)
+{
+	struct ism_node *n = ism_double_node(fd);
+
+	if (!n)
+		return result(-EBADF);
+	switch (n->kind) {
+	case ISM_NODE_DEVICE:
+		n->port->descriptors--;
+		if (n->bound)
+			ism_device_end(n->port);
+		else if (!n->port->running)
+			n->port->unbound = n->port->unbinding;
+		break;
+	case ISM_NODE_GROUP:
+		n->port->group_open = false;
+		if (!n->port->running)
+			n->port->space = NULL;
+		break;
+	case ISM_NODE_CONTAINER:
+	case ISM_NODE_IOMMUFD:
+		ism_space_close(fd);
+		break;
+	case ISM_NODE_FILE:
+	case ISM_NODE_NONE:
+		break;
 	}
-	return -ENOTTY;
+	*n = (struct ism_node){ .kind = ISM_NODE_NONE };
+	return close(fd);
 }
 
 static int double_ioctl(int fd, unsigned long nr, void *arg)
 {
-	struct ism_port *p = enter(fd);
+	struct ism_node *n = enter_fd(fd);
 
-	if (!p)
+	if (!n)
 		return -1;
-	return result(fd == p->device_fd ? device_ioctl(p, nr, arg) : container_ioctl(p, nr, arg));
+	switch (n->kind) {
+	case ISM_NODE_CONTAINER:
+		return result(ism_container_ioctl(fd, nr, arg));
+	case ISM_NODE_GROUP:
+		return result(ism_group_ioctl(n, nr, arg));
+	case ISM_NODE_IOMMUFD:
+		return result(ism_iommufd_ioctl(fd, nr, arg));
+	case ISM_NODE_DEVICE:
+		return result(ism_device_ioctl(n, nr, arg));
+	default:
+		return result(-ENOTTY);
+	}
 }
 
 static ssize_t double_pread(int fd, void *buf, size_t count, off_t pos)
 {
-	struct ism_port *p = enter(fd);
+	struct ism_node *n = enter_fd(fd);
 
-	if (!p)
+	if (!n)
 		return -1;
-	if (fd != p->device_fd || pos < 0)
+	if (n->kind == ISM_NODE_FILE)
+		return pread(fd, buf, count, pos);
+	if (n->kind != ISM_NODE_DEVICE || !n->bound || pos < 0)
 		return result(-EINVAL);
-	return result(ism_double_read(&d, p, (uint64_t)pos, buf, count));
+	return result(ism_double_read(&ism_d, n->port, (uint64_t)pos, buf, count));
 }
 
 static ssize_t double_pwrite(int fd, const void *buf, size_t count, off_t pos)
 {
-	struct ism_port *p = enter(fd);
+	struct ism_node *n = enter_fd(fd);
 
-	if (!p)
+	if (!n)
 		return -1;
-	if (fd != p->device_fd || pos < 0)
+	if (n->kind != ISM_NODE_DEVICE || !n->bound || pos < 0)
 		return result(-EINVAL);
-	return result(ism_double_write(&d, p, (uint64_t)pos, buf, count));
-}
-
-/* The device's close ends what it did, the container's drops the maps. */
-static int double_close(int fd)
-{
-	struct ism_port *p = port_of(fd);
-
-	if (!p)
-		return result(-EBADF);
-	if (fd == p->device_fd) {
-		function_detach(p->fn);
-		result(p->msi >= 0 ? close(p->msi) : 0);
-		result(p->req >= 0 ? close(p->req) : 0);
-		p->msi = p->req = p->device_fd = -1;
-	} else {
-		p->container_fd = -1;
-		p->nmaps = 0;
-	}
-	p->open = p->device_fd >= 0 || p->container_fd >= 0;
-	return close(fd);
+	return result(ism_double_write(&ism_d, n->port, (uint64_t)pos, buf, count));
 }
 
 static int double_claim(int fd)
 {
-	return enter(fd) ? 0 : -1;
+	return enter_fd(fd) ? 0 : -1;
+}
+
+static ssize_t double_readlink(const char *path, char *buf, size_t size)
+{
+	return enter() ? result(ism_double_readlink(path, buf, size)) : -1;
+}
+
+static int double_access(const char *path, int mode)
+{
+	return enter() ? result(ism_double_access(path, mode)) : -1;
+}
+
+static int double_list(const char *path, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+	return enter() ? result(ism_double_list(path, fn, ctx)) : -1;
 }
 
 const struct sys_ops ism_double_sys = {
-	.claim = double_claim,
+	.open = double_open,
 	.close = double_close,
 	.ioctl = double_ioctl,
 	.pread = double_pread,
 	.pwrite = double_pwrite,
+	.claim = double_claim,
+	.readlink = double_readlink,
+	.access = double_access,
+	.list = double_list,
 };
 
 /* --- life --- */
+
+static void init_port(unsigned int nr)
+{
+	struct ism_port *p = &ism_d.port[nr];
+
+	p->nr = nr;
+	p->fn = ism_d.fabric->fn[nr];
+	p->msi = p->req = p->err = -1;
+	snprintf(p->bdf, sizeof(p->bdf), "%04x:00:00.0", nr + 1);
+}
 
 int ism_double_start(const struct ism_double_params *params, struct fabric **ret)
 {
@@ -374,67 +222,100 @@ int ism_double_start(const struct ism_double_params *params, struct fabric **ret
 
 	if (params->functions < 1 || params->functions > ISM_DOUBLE_MAX)
 		return -EINVAL;
-	d = (struct ism_double){ .params = *params };
-	if (!d.params.region_index)
-		d.params.region_index = VFIO_DEV_REGION_FIXED;
-	if (!d.params.caps_version)
-		d.params.caps_version = 2;
-	if (pipe2(d.probe, O_CLOEXEC | O_NONBLOCK) < 0)
+	ism_d = (struct ism_double){ .params = *params };
+	if (!ism_d.params.region_index)
+		ism_d.params.region_index = VFIO_DEV_REGION_FIXED;
+	if (!ism_d.params.caps_version)
+		ism_d.params.caps_version = 2;
+	if (pipe2(ism_d.probe, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
-	r = fabric_new(&fp, &d.fabric);
-	if (r == 0)
-		*ret = d.fabric;
-	return r;
+	r = fabric_new(&fp, &ism_d.fabric);
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < params->functions; i++)
+		init_port(i);
+	*ret = ism_d.fabric;
+	return 0;
 }
 
 int ism_double_stop(void)
 {
 	int r = 0;
 
-	for (unsigned int i = 0; i < d.params.functions; i++) {
-		if (d.port[i].open)
+	for (unsigned int i = 0; i < ISM_DOUBLE_NODES; i++)
+		if (ism_d.node[i].kind != ISM_NODE_NONE)
 			r = -EBUSY;
-		free(d.port[i].maps);
+	for (unsigned int i = 0; i < ISM_DOUBLE_SPACES; i++) {
+		if (ism_d.space[i].used)
+			r = -EBUSY;
+		free(ism_d.space[i].maps);
 	}
-	d.fabric = fabric_free(d.fabric);
-	close(d.probe[0]);
-	close(d.probe[1]);
-	d.params.functions = 0;
+	ism_d.fabric = fabric_free(ism_d.fabric);
+	close(ism_d.probe[0]);
+	close(ism_d.probe[1]);
+	ism_d.params.functions = 0;
 	return r;
+}
+
+const char *ism_double_bdf(unsigned int nr)
+{
+	return ism_d.port[nr].bdf;
 }
 
 int ism_double_open(unsigned int nr, struct vfio_device **ret)
 {
-	struct ism_port *p = &d.port[nr];
-	int r;
+	const struct vfio_open_params params = { .bdf = ism_d.port[nr].bdf,
+		.way = ism_d.params.way, .sys = &ism_double_sys };
 
-	if (p->open)
-		return -EBUSY;
-	snprintf(p->name, sizeof(p->name), "double%u", nr);
-	if (!p->maps)
-		p->maps = calloc(ISM_DOUBLE_MAPS, sizeof(*p->maps));
-	if (!p->maps)
-		return -ENOMEM;
-	p->fn = d.fabric->fn[nr];
-	r = function_attach(p->fn, &host, p);
-	if (r < 0)
-		return r;
-	p->device_fd = eventfd(0, EFD_CLOEXEC);
-	p->container_fd = eventfd(0, EFD_CLOEXEC);
-	p->msi = p->req = -1;
-	p->open = true;
-	ism_double_io_init(&d, p);
-	return vfio_kernel_attach(&ism_double_sys, p->name, p->device_fd, p->container_fd,
-		ret);
+	return vfio_open(&params, ret);
 }
 
 void ism_double_fail(unsigned int nth, int err)
 {
-	d.fail_nth = nth;
-	d.fail_errno = err;
+	ism_d.fail_nth = nth;
+	ism_d.fail_errno = err;
+}
+
+struct ism_double_host *ism_double_host(void)
+{
+	return &ism_d.host;
 }
 
 const struct ism_double_count *ism_double_count(void)
 {
-	return &d.count;
+	return &ism_d.count;
+}
+
+/* --- what happens to functions --- */
+
+void ism_double_unbind(unsigned int nr)
+{
+	struct ism_port *p = &ism_d.port[nr];
+
+	p->unbinding = true;
+	p->unbound = p->descriptors == 0;
+	if (p->req >= 0)
+		eventfd_write(p->req, 1);
+}
+
+bool ism_double_unbound(unsigned int nr)
+{
+	return ism_d.port[nr].unbound;
+}
+
+void ism_double_bind(unsigned int nr)
+{
+	ism_d.port[nr].unbinding = ism_d.port[nr].unbound = false;
+}
+
+void ism_double_remove(unsigned int nr)
+{
+	ism_d.port[nr].removed = true;
+	ism_d.port[nr].fn->faults.unplugged = true;
+}
+
+void ism_double_report_error(unsigned int nr)
+{
+	if (ism_d.port[nr].err >= 0)
+		eventfd_write(ism_d.port[nr].err, 1);
 }

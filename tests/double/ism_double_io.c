@@ -110,7 +110,7 @@ uint64_t ism_double_region_size(const struct ism_double *d, const struct ism_por
 
 /* --- BARs of ism-vfio-pci --- */
 
-/* A program exception, or a condition code. */
+/* A program exception, or a condition code (also where the function is gone). */
 static ssize_t instruction(int r)
 {
 	return r == -EINVAL ? -ENXIO : r < 0 ? -EIO : 0;

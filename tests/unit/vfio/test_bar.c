@@ -21,7 +21,8 @@ static struct ism_double_params params;
 
 static int setup(void **state)
 {
-	params = (struct ism_double_params){ .kind = ISM_DOUBLE_BARS, .functions = 1 };
+	params = (struct ism_double_params){ .kind = ISM_DOUBLE_BARS, .functions = 1,
+		.way = VFIO_WAY_GROUP };
 	return ism_double_start(&params, &model);
 }
 
@@ -196,12 +197,13 @@ static void test_each_call_fails_once(void **state)
 			if (r == -ENODEV && z)
 				assert_int_equal(zpci_check(z), -ENODEV);
 			zpci_close(z);
-			assert_true(r == 0 || r == -errnos[e] || r == -EIO);
+			/* a node without its module is as good as none */
+			assert_true(r == 0 || r == -errnos[e] || r == -EIO || r == -ENOENT);
 			tolerated += r == 0;
 		}
 		ism_double_fail(0, 0);
-		/* the request interrupt is optional; its absence is not the device's */
-		assert_int_equal(tolerated, errnos[e] == ENODEV ? 0 : 1);
+		/* two interrupts are optional; their absence is not the device's */
+		assert_int_equal(tolerated, errnos[e] == ENODEV ? 0 : 2);
 	}
 }
 
