@@ -6,14 +6,11 @@
  * it. Exit status: 0, 1 when the daemon could not be asked, 2 for a command line that makes no
  * sense.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "smcd-user.h"
 #include "smcd/ctl/report.h"
-
-#define NAME "smcd-userctl"
+#include "vfio/base/log.h"
 
 #define GO_ON	    (-1)
 #define MAX_WORDS   8
@@ -31,7 +28,7 @@ static void usage(FILE *out)
 {
 	const struct report *r;
 
-	fputs("Usage: " NAME " [OPTION]... OBJECT [COMMAND]\n"
+	fputs("Usage: " CTL_NAME " [OPTION]... OBJECT [COMMAND]\n"
 	      "Shows what smcd-userd knows.\n"
 	      "\n"
 	      "Objects (any unique stem will do):\n", out);
@@ -57,19 +54,14 @@ static void usage(FILE *out)
 	      "  -v, --version\n", out);
 }
 
-static bool is_stem(const char *word, const char *of)
-{
-	return *word && strncmp(word, of, strlen(word)) == 0;
-}
-
 static int bad_object(const char *word, unsigned int candidates)
 {
 	const struct report *r;
 
-	fprintf(stderr, NAME ": '%s' %s:", word, candidates ? "could be any of" :
+	fprintf(stderr, CTL_NAME ": '%s' %s:", word, candidates ? "could be any of" :
 		"is no object; there are");
 	for (r = reports; r->name; r++) {
-		if (!candidates || is_stem(word, r->name))
+		if (!candidates || ctl_is_stem(word, r->name))
 			fprintf(stderr, " %s", r->name);
 	}
 	fputc('\n', stderr);
@@ -82,16 +74,16 @@ static int parse_command(const struct options *o)
 	char *const *word = o->words;
 
 	if (o->ctl.argc > 1) {
-		fprintf(stderr, NAME ": '%s' is one word too many\n", word[1]);
+		fprintf(stderr, CTL_NAME ": '%s' is one word too many\n", word[1]);
 		return USAGE;
 	}
-	if (o->ctl.argc == 0 || is_stem(word[0], "show"))
+	if (o->ctl.argc == 0 || ctl_is_stem(word[0], "show"))
 		return GO_ON;
-	if (is_stem(word[0], "help")) {
+	if (ctl_is_stem(word[0], "help")) {
 		printf("%s: %s\n", o->report->name, o->report->help);
 		return OK;
 	}
-	fprintf(stderr, NAME ": '%s' is no command; there are show and help\n", word[0]);
+	fprintf(stderr, CTL_NAME ": '%s' is no command; there are show and help\n", word[0]);
 	return USAGE;
 }
 
@@ -102,13 +94,13 @@ static int parse_word(struct options *o, char *word)
 
 	if (o->report) {
 		if (o->ctl.argc == MAX_WORDS) {
-			fprintf(stderr, NAME ": '%s' is one word too many\n", word);
+			fprintf(stderr, CTL_NAME ": '%s' is one word too many\n", word);
 			return USAGE;
 		}
 		o->words[o->ctl.argc++] = word;
 		return GO_ON;
 	}
-	if (is_stem(word, "help")) {
+	if (ctl_is_stem(word, "help")) {
 		usage(stdout);
 		return OK;
 	}
@@ -126,20 +118,20 @@ static int parse_option(struct options *o, int c)
 		o->ctl.json = strcmp(optarg, "json") == 0;
 		if (o->ctl.json || strcmp(optarg, "text") == 0)
 			return GO_ON;
-		fprintf(stderr, NAME ": --format is text or json, not '%s'\n", optarg);
+		fprintf(stderr, CTL_NAME ": --format is text or json, not '%s'\n", optarg);
 		return USAGE;
 	case OPT_HELP:
 		usage(stdout);
 		return OK;
 	case OPT_VERSION:
-		printf(NAME " %s\n", smcdu_version());
+		printf(CTL_NAME " %s\n", smcdu_version());
 		return OK;
 	default:
 		if (c < CTL_MAX_OPTIONS) {
 			o->ctl.opt[c] = optarg ? optarg : "";
 			return GO_ON;
 		}
-		fprintf(stderr, "Try '" NAME " --help'.\n");
+		fprintf(stderr, "Try '" CTL_NAME " --help'.\n");
 		return USAGE;
 	}
 }
@@ -183,69 +175,33 @@ static int parse(int argc, char **argv, struct options *o)
 		return USAGE;
 	}
 	o->ctl.argv = o->words;
-	return o->report->run ? GO_ON : parse_command(o);
-}
-
-/* The daemon's answer; to be freed. NULL after one line on stderr. */
-static char *ask(const struct options *o)
-{
-	struct smcdu_settings settings;
-	struct smcdu_ctx *ctx = NULL;
-	char *json = NULL;
-	int r;
-
-	smcdu_default_settings(&settings);
-	settings.socket_path = o->ctl.socket;
-	r = smcdu_open(&settings, &ctx);
-	if (r == 0)
-		r = smcdu_query(ctx, o->report->name, &json);
-	if (r < 0) {
-		const char *why = smcdu_last_error();
-
-		fprintf(stderr, NAME ": %s\n", *why ? why : strerror(-r));
-		json = NULL;
+	if (!o->report->run)
+		return parse_command(o);
+	if (o->ctl.argc > 0 && strcmp(o->words[0], "help") == 0) {
+		printf("%s %s: %s\n", o->report->name, o->report->args, o->report->help);
+		return OK;
 	}
-	smcdu_close_ctx(ctx);
-	return json;
-}
-
-static int print(const struct options *o, const char *text)
-{
-	struct json_object *root = json_tokener_parse(text);
-
-	if (!json_object_is_type(root, json_type_object)) {
-		fprintf(stderr, NAME
-			": the daemon's answer is no report: is it of another version?\n");
-		json_object_put(root);
-		return FAILED;
-	}
-	if (o->ctl.json)
-		puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-			JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
-	else
-		o->report->print(stdout, root);
-	json_object_put(root);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fprintf(stderr, NAME ": standard output: %s\n", strerror(errno));
-		return FAILED;
-	}
-	return OK;
+	return GO_ON;
 }
 
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	int status = parse(argc, argv, &o);
-	char *text;
+	struct json_object *root;
 
+	log_init(CTL_NAME, LOG_LEVEL_INFO);
 	if (status != GO_ON)
 		return status;
 	if (o.report->run)
 		return o.report->run(&o.ctl);
-	text = ask(&o);
-	if (!text)
+	root = ctl_ask(&o.ctl, o.report->name);
+	if (!root)
 		return FAILED;
-	status = print(&o, text);
-	free(text);
-	return status;
+	if (o.ctl.json)
+		ctl_put_json(root);
+	else
+		o.report->print(stdout, root);
+	json_object_put(root);
+	return ctl_finish();
 }

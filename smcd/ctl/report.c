@@ -183,8 +183,19 @@ const struct report reports[] = {
 	{ "peer", "the peer daemons and the links to them", .print = print_peer },
 	{ "linkgroup", "the link groups with peers", .print = print_linkgroup },
 	{ "stats", "the daemon's totals, and what each user has", .print = print_stats },
+	{ "info", "the kernel's own SMC and the daemon, side by side", .args = "[show]",
+		.run = info_run },
+	{ "config", "look up what the daemon's settings name by interface", .options = config_options,
+		.args = "resolve [FILE]... [--output FILE]", .run = config_run },
+	{ "diag", "what the diagnosis codes of refusals mean", .args = "[CODE]...",
+		.run = diag_run },
 	{ NULL },
 };
+
+bool ctl_is_stem(const char *word, const char *of)
+{
+	return *word && strncmp(word, of, strlen(word)) == 0;
+}
 
 const struct report *report_find(const char *word, unsigned int *candidates)
 {
@@ -194,7 +205,7 @@ const struct report *report_find(const char *word, unsigned int *candidates)
 	for (r = reports; r->name; r++) {
 		if (strcmp(word, r->name) == 0)
 			return r;
-		if (*word && strncmp(word, r->name, strlen(word)) == 0) {
+		if (ctl_is_stem(word, r->name)) {
 			found = r;
 			n++;
 		}

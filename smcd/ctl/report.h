@@ -20,6 +20,7 @@
 
 enum exit_status { OK = 0, FAILED = 1, USAGE = 2 };
 
+#define CTL_NAME	"smcd-userctl"
 #define CTL_MAX_OPTIONS 8
 
 /* The command line, as a command gets it. */
@@ -44,6 +45,22 @@ struct report {
 /* All of them, ended by one without a name. */
 extern const struct report reports[];
 
+/* Whether @word is not empty and @of begins with it. */
+bool ctl_is_stem(const char *word, const char *of);
+
+/*
+ * A report of the daemon, to be freed by json_object_put(). NULL after one line on stderr.
+ */
+struct json_object *ctl_ask(const struct ctl *c, const char *what);
+void ctl_put_json(struct json_object *root);
+/* At the end of all output: FAILED, after one line, if not everything could be written. */
+enum exit_status ctl_finish(void);
+
+enum exit_status config_run(const struct ctl *c);
+extern const struct option config_options[];
+enum exit_status diag_run(const struct ctl *c);
+enum exit_status info_run(const struct ctl *c);
+
 /*
  * The report that @word is a unique stem of (a whole name wins). NULL when there is none or more
  * than one; then *candidates, if not NULL, says how many.
@@ -54,6 +71,7 @@ struct column {
 	const char *title;
 	const char *key;
 	bool number; /* flush right */
+	bool words;  /* a sentence: blanks stay */
 };
 
 /* The elements of the array @rows under a header, in columns (ended by one without a title). */

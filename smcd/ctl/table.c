@@ -3,7 +3,8 @@
 
 #include "smcd/ctl/report.h"
 
-#define CELL_MAX 80
+#define CELL_MAX      320 /* of a sentence */
+#define CELL_MAX_WORD 80
 
 static const char *scalar_text(struct json_object *v)
 {
@@ -19,7 +20,8 @@ static const char *scalar_text(struct json_object *v)
 	}
 }
 
-const char *cell_text(struct json_object *o, const char *key, char *buf, size_t size)
+static const char *member_text(struct json_object *o, const char *key, char blank, char *buf,
+	size_t size)
 {
 	struct json_object *v = NULL;
 	const char *text = NULL;
@@ -31,11 +33,26 @@ const char *cell_text(struct json_object *o, const char *key, char *buf, size_t 
 		return "-";
 	for (i = 0; i < size - 1 && text[i]; i++) {
 		buf[i] = text[i];
-		if (text[i] <= 0x20 || text[i] >= 0x7f)
+		if (text[i] == ' ')
+			buf[i] = blank;
+		if (text[i] < 0x20 || text[i] >= 0x7f)
 			buf[i] = '?';
 	}
 	buf[i] = '\0';
 	return buf;
+}
+
+const char *cell_text(struct json_object *o, const char *key, char *buf, size_t size)
+{
+	return member_text(o, key, '?', buf, size);
+}
+
+static const char *column_text(const struct column *col, struct json_object *o, char *buf,
+	size_t size)
+{
+	if (col->words)
+		return member_text(o, col->key, ' ', buf, size);
+	return member_text(o, col->key, '?', buf, size < CELL_MAX_WORD ? size : CELL_MAX_WORD);
 }
 
 static int column_width(const struct column *col, struct json_object *rows)
@@ -44,7 +61,7 @@ static int column_width(const struct column *col, struct json_object *rows)
 
 	for (i = 0; i < n; i++) {
 		char buf[CELL_MAX];
-		size_t len = strlen(cell_text(json_object_array_get_idx(rows, i), col->key, buf,
+		size_t len = strlen(column_text(col, json_object_array_get_idx(rows, i), buf,
 			sizeof(buf)));
 
 		width = len > width ? len : width;
@@ -83,7 +100,7 @@ void table_print(FILE *out, const struct column *columns, struct json_object *ro
 			char buf[CELL_MAX];
 
 			put_cell(out, &columns[c], width[c],
-				cell_text(row, columns[c].key, buf, sizeof(buf)));
+				column_text(&columns[c], row, buf, sizeof(buf)));
 		}
 	}
 }

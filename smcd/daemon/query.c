@@ -17,6 +17,8 @@
 #include "smcd/daemon/link.h"
 #include "vfio/base/fd.h"
 
+#define SMC_VERSION "2.1" /* SMCv2 in release CLC_RELEASE */
+
 /* ---- small pieces ---------------------------------------------------------------------------- */
 
 static void put_str(struct json_object *o, const char *key, const char *s)
@@ -333,6 +335,18 @@ static void put_eids(const struct config *cfg, struct json_object *o)
 		json_object_object_add(o, "seid", eid_text(cfg->seid.eid));
 }
 
+/* Whether a function takes the VLAN ID that stands for SMC-Dv2, as a kernel wants it. */
+static bool ism_v2(const struct daemon *d)
+{
+	const struct function *fn;
+
+	LL_FOREACH(d->functions, fn) {
+		if (fn->dev && ism_profile(fn->dev)->vlan_1fff)
+			return true;
+	}
+	return false;
+}
+
 static void put_daemon(struct daemon *d, struct json_object *root)
 {
 	struct json_object *o = json_object_new_object();
@@ -340,6 +354,8 @@ static void put_daemon(struct daemon *d, struct json_object *root)
 	put_str(o, "name", d->cfg->name);
 	put_int(o, "pid", (uint64_t)getpid());
 	put_str(o, "version", SMCDU_VERSION);
+	put_str(o, "smc_version", SMC_VERSION);
+	put_bool(o, "ism_v2", ism_v2(d));
 	put_str(o, "loop", loop_name(d->loop));
 	put_eids(d->cfg, o);
 	put_int(o, "uptime_s", (clock_ns() - d->started_ns) / 1000000000);

@@ -6,50 +6,6 @@
 #include "smcd/proto/clc_wire.h"
 #include "vfio/base/endian.h"
 
-const char *clc_diag_text(uint32_t diag)
-{
-	switch (diag) {
-	case 0:
-		return "no diagnosis";
-	case CLC_DECL_MEM:
-		return "out of memory, or no buffer could be made";
-	case CLC_DECL_CNFERR:
-		return "configuration error";
-	case CLC_DECL_PEERNOSMC:
-		return "the peer offers nothing this side can use, or nobody listens";
-	case CLC_DECL_NOSMCDEV:
-		return "no SMC device";
-	case CLC_DECL_NOSMCDDEV:
-		return "no SMC-D device in common, or no EID in common";
-	case CLC_DECL_NOISM2SUPP:
-		return "the hardware does not support ISMv2";
-	case CLC_DECL_NOV2EXT:
-		return "the proposal lacks the SMCv2 extension";
-	case CLC_DECL_NOV2DEXT:
-		return "the proposal lacks the SMC-Dv2 extension";
-	case CLC_DECL_NOV2DDEV:
-		return "no SMC-Dv2 device matches: other fabric, or GID not reachable";
-	case CLC_DECL_NOUEID:
-		return "no EID was offered, or one that was not offered was chosen";
-	case CLC_DECL_RELEASEERR:
-		return "the SMCv2 releases do not agree";
-	case CLC_DECL_MODEUNSUPP:
-		return "a transport or version was chosen that was not proposed";
-	case CLC_DECL_ISMVLANERR:
-		return "the VLAN could not be registered on the ISM device";
-	case CLC_DECL_MAX_DMB:
-		return "the device has no DMB left";
-	case CLC_DECL_SYNCERR:
-		return "the peers disagree about an existing link group";
-	case CLC_DECL_PEERDECL:
-		return "the peer declined";
-	case CLC_DECL_INTERR:
-		return "internal error";
-	default:
-		return "unknown diagnosis";
-	}
-}
-
 static bool eid_char(char c)
 {
 	return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');

@@ -37,6 +37,7 @@ enum clc_type {
 /* Diagnosis codes of a Decline (the kernel's). */
 enum clc_diag {
 	CLC_DECL_MEM = 0x01010000,
+	CLC_DECL_TIMEOUT = 0x02010000, /* never sent: what this end says of itself */
 	CLC_DECL_CNFERR = 0x03000000,
 	CLC_DECL_PEERNOSMC = 0x03010000,
 	CLC_DECL_NOSMCDEV = 0x03030000,
@@ -55,7 +56,7 @@ enum clc_diag {
 	CLC_DECL_INTERR = 0x09990000,
 };
 
-/* One plain sentence for a code, for both ends' messages. Never NULL. */
+/* What a code means, for both ends' messages (diag.h has more). Never NULL. */
 const char *clc_diag_text(uint32_t diag);
 
 struct clc_gid {

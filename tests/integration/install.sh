@@ -69,7 +69,7 @@ units=$root/dest$prefix/lib/systemd/system
 [ -d "$units" ] || exit 0
 mkdir "$root/units"
 for unit in "$units"/*; do # the programs are in the scratch root
-	sed "s|^ExecStart=|&$root/dest|; s|--config |&$root/dest|" "$unit" >"$root/units/$(basename "$unit")"
+	sed "s|^ExecStart=|&$root/dest|; s|--config $prefix|--config $root/dest$prefix|" "$unit" >"$root/units/$(basename "$unit")"
 done
 SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$root"/units/* >"$root/verify" 2>&1 || true
 [ ! -s "$root/verify" ] || { cat "$root/verify" >&2; fail "systemd-analyze verify has findings"; }
