@@ -60,6 +60,12 @@ static int register_pages(struct ism_dev *dev)
 	return 0;
 }
 
+static bool our_pages(const struct ism_dev *dev, const struct ism_resp_query_info *info)
+{
+	return be64_get(info->sba) == dev->shared.iova &&
+	       be64_get(info->ieq) == dev->shared.iova + ISM_PAGE_SIZE;
+}
+
 /* Only diagnostics: a function that refuses the question is still usable. */
 static int query_info(struct ism_dev *dev)
 {
@@ -73,6 +79,7 @@ static int query_info(struct ism_dev *dev)
 		return r;
 	dev->profile.version = be32_get(info.version);
 	dev->profile.max_len = be32_get(info.max_len);
+	dev->tells_pages = our_pages(dev, &info);
 	if (be32_get(info.vlan_required)) {
 		log_err("%s: the function demands a VLAN, which is not supported; use one without",
 			dev->port.name);
@@ -351,6 +358,7 @@ int ism_liveness_fd(const struct ism_dev *dev)
 
 int ism_probe(struct ism_dev *dev)
 {
+	struct ism_resp_query_info info;
 	uint64_t gid;
 	int r;
 
@@ -361,6 +369,9 @@ int ism_probe(struct ism_dev *dev)
 		return ism_port_error(&dev->port, r);
 	r = ism_cmd_read_gid(&dev->port, &gid);
 	if (r == 0 && gid != dev->gid)
-		r = -ESTALE;
-	return r;
+		return -ESTALE;
+	if (r < 0 || !dev->tells_pages)
+		return r;
+	r = ism_cmd_query_info(&dev->port, &info);
+	return r == 0 && !our_pages(dev, &info) ? -ESTALE : r;
 }

@@ -45,6 +45,7 @@ struct ism_dev {
 	uint64_t quarantine_ns;
 	uint64_t gid;
 	struct ism_profile profile;
+	bool tells_pages; /* QUERY_INFO says truly which SBA and IEQ are registered */
 
 	struct ism_memory shared;
 	uint8_t *sba;

@@ -197,7 +197,10 @@ void ism_irq_ack(struct ism_dev *dev);
 /* Descriptor that fires when the device goes away (-1 if none); then ism_probe() decides. */
 int ism_liveness_fd(const struct ism_dev *dev);
 
-/* READ_GID as a liveness probe: 0, -ENODEV, or -EIO. -ESTALE: it answers with another GID. */
+/*
+ * Liveness: 0, -ENODEV, or -EIO. -ESTALE: it answers, but with another GID, or it has forgotten what
+ * we registered (told by functions whose QUERY_INFO named our pages when they were opened).
+ */
 int ism_probe(struct ism_dev *dev);
 
 #endif

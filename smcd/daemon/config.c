@@ -434,34 +434,52 @@ static int object(const struct config *c, const char *section, const char *arg, 
 	return -EINVAL;
 }
 
-static int check_functions(const struct config *c)
+const char *config_place(const struct config_function *fn)
 {
-	const struct config_function *f;
-	char text[CONFIG_WHY];
-	unsigned int i, j;
+	return fn->vfio_user ? fn->vfio_user : fn->vfio.bdf;
+}
 
-	if (c->nr_functions == 0) {
-		log_err("no ISM function: give --function vfio-user:PATH, or a section "
-			"[function NAME] with vfio-user=PATH in the configuration file");
-		return -EINVAL;
+/* Each function is at one place, and no two are at the same. */
+static int check_place(const struct config *c, const struct config_function *f)
+{
+	const char *key = f->vfio_user ? "vfio-user" : "vfio";
+	const struct config_function *other;
+	char text[CONFIG_WHY];
+
+	if (!f->vfio_user && !f->vfio.bdf[0]) {
+		snprintf(text, sizeof(text),
+			"function '%s' has no vfio-user = PATH and no vfio = BDF", f->name);
+		return object(c, "function", f->name, "", text);
 	}
-	for (i = 0; i < c->nr_functions; i++) {
-		f = &c->functions[i];
-		if (!f->vfio_user) {
-			snprintf(text, sizeof(text), "function '%s' has no vfio-user = PATH",
-				f->name);
-			return object(c, "function", f->name, "", text);
-		}
-		for (j = 0; j < i; j++) {
-			if (strcmp(c->functions[j].vfio_user, f->vfio_user) != 0)
-				continue;
-			snprintf(text, sizeof(text),
-				"function '%s' has the socket of function '%s'", f->name,
-				c->functions[j].name);
-			return object(c, "function", f->name, "vfio-user", text);
-		}
+	if (f->vfio_user && f->vfio.bdf[0]) {
+		snprintf(text, sizeof(text),
+			"function '%s' has both vfio-user and vfio: remove one", f->name);
+		return object(c, "function", f->name, "vfio", text);
+	}
+	for (other = c->functions; other < f; other++) {
+		if (strcmp(config_place(other), config_place(f)) != 0)
+			continue;
+		snprintf(text, sizeof(text), "function '%s' has the %s of function '%s'", f->name,
+			f->vfio_user ? "socket" : "PCI address", other->name);
+		return object(c, "function", f->name, key, text);
 	}
 	return 0;
+}
+
+static int check_functions(const struct config *c)
+{
+	unsigned int i;
+	int ret = 0;
+
+	if (c->nr_functions == 0) {
+		log_err("no ISM function: give --function vfio:BDF or vfio-user:PATH, or a "
+			"section [function NAME] with vfio=BDF or vfio-user=PATH in the "
+			"configuration file");
+		return -EINVAL;
+	}
+	for (i = 0; i < c->nr_functions && ret == 0; i++)
+		ret = check_place(c, &c->functions[i]);
+	return ret;
 }
 
 static int check_peers(const struct config *c)

@@ -27,6 +27,7 @@
 #include "smcd/daemon/loop.h"
 #include "smcd/ipc/chan.h"
 #include "smcd/proto/clc.h"
+#include "vfio/open.h"
 
 #define CONFIG_MAX_FUNCTIONS 16u
 #define CONFIG_MAX_PEERS     1024u
@@ -57,9 +58,16 @@ struct config_seid {
 	uint8_t eid[CLC_EID_LEN];
 };
 
+struct config_vfio {
+	char bdf[PCI_BDF_MAX]; /* "": none */
+	enum vfio_way way;
+};
+
+/* Exactly one of the first two says where it is. */
 struct config_function {
 	char name[IPC_NAME_MAX];
 	char *vfio_user; /* socket path */
+	struct config_vfio vfio;
 	struct config_pnetid pnetid;
 	struct config_vlan vlan; /* for peers that have none of their own */
 };
@@ -111,6 +119,7 @@ struct config {
 enum config_type {
 	CONFIG_NAME,
 	CONFIG_TEXT,
+	CONFIG_VFIO,
 	CONFIG_NUMBER,
 	CONFIG_SPIN,
 	CONFIG_OCTAL,
@@ -196,6 +205,9 @@ int config_each_pending(const struct config *c,
 int config_from_args(struct config *c, int argc, char **argv);
 
 /* ---- questions ------------------------------------------------------------------------------- */
+
+/* Where a function is, for messages: a socket, or a PCI address. */
+const char *config_place(const struct config_function *fn);
 
 /* The peer of that name or GID, or NULL. */
 const struct config_peer *config_peer(const struct config *c, const char *name);

@@ -50,6 +50,8 @@ const struct config_key config_keys[] = {
 
 	{ "function", "vfio-user", CONFIG_TEXT, FUNCTION(vfio_user), 0, PATH_LEN,
 		NULL, "a path", "" },
+	{ "function", "vfio", CONFIG_VFIO, FUNCTION(vfio), 0, 0,
+		NULL, "BDF", "" },
 	{ "function", "pnetid", CONFIG_PNETID, FUNCTION(pnetid), 0, 0,
 		NULL, "PNETID", "" },
 	{ "function", "vlan", CONFIG_VLAN, FUNCTION(vlan), 1, CONFIG_MAX_VLAN,

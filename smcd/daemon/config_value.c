@@ -128,6 +128,18 @@ static int parse_text(const struct config_key *k, void *field, const char *value
 	return 0;
 }
 
+static int parse_vfio(const struct config_key *k, void *field, const char *value, char *why)
+{
+	struct config_vfio vfio = { 0 };
+
+	if (vfio_parse_spec(value, vfio.bdf, &vfio.way) < 0)
+		return config_complain(why, "%s must be a PCI address as in /sys/bus/pci/devices "
+			"(0001:00:00.0), with ,group or ,cdev behind it or nothing, not '%s'",
+			k->key, value);
+	*(struct config_vfio *)field = vfio;
+	return 0;
+}
+
 static int parse_number(const struct config_key *k, void *field, const char *value, char *why)
 {
 	uint64_t v;
@@ -341,6 +353,7 @@ int config_parse(const struct config_key *k, void *field, const char *value, cha
 	static parse_fn *const parse[] = {
 		[CONFIG_NAME] = parse_name,
 		[CONFIG_TEXT] = parse_text,
+		[CONFIG_VFIO] = parse_vfio,
 		[CONFIG_NUMBER] = parse_number,
 		[CONFIG_SPIN] = parse_spin,
 		[CONFIG_OCTAL] = parse_octal,
@@ -384,6 +397,7 @@ static bool text_of(const struct config_key *k, const void *field, char *buf, si
 {
 	const struct config_seid *seid = field;
 	const struct config_pnetid *pnetid = field;
+	const struct config_vfio *vfio = field;
 	uint32_t n;
 
 	switch (k->type) {
@@ -392,6 +406,9 @@ static bool text_of(const struct config_key *k, const void *field, char *buf, si
 	case CONFIG_TEXT:
 		return *(char *const *)field &&
 			snprintf(buf, size, "%s", *(char *const *)field) > 0;
+	case CONFIG_VFIO:
+		return vfio->bdf[0] && snprintf(buf, size, "%s%s%s", vfio->bdf,
+			vfio->way ? "," : "", vfio->way ? vfio_way_name(vfio->way) : "") > 0;
 	case CONFIG_NUMBER:
 	case CONFIG_SPIN:
 	case CONFIG_DMB:

@@ -12,6 +12,7 @@
 #include "smcd/daemon/link.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
+#include "vfio/open.h"
 #include "vfio/user/client.h"
 
 #define SLOTS_SIZE     (FUNCTION_CDC_SLOTS * CDC_SIZE)
@@ -78,8 +79,9 @@ static void on_pulse(struct loop_timer *timer)
 {
 	struct function *fn = CONTAINER(timer, struct function, pulse);
 
-	if (function_up(fn))
-		examine(fn);
+	if (!function_up(fn))
+		return;
+	examine(fn);
 	loop_timer_set(fn->d->loop, timer,
 		clock_ns() + (channels_waiting(fn) ? PULSE_SOON_NS : PULSE_NS));
 }
@@ -88,17 +90,13 @@ void function_hurry(struct function *fn)
 {
 	uint64_t soon = fn->d->now_ns + PULSE_SOON_NS;
 
-	if (fn->pulse.when_ns > soon)
+	if (fn->pulse.pos && fn->pulse.when_ns > soon)
 		loop_timer_set(fn->d->loop, &fn->pulse, soon);
 }
 
 void function_count(struct function *fn, int n)
 {
 	fn->channels += (unsigned int)n;
-	if (fn->channels == 0)
-		loop_timer_cancel(fn->d->loop, &fn->pulse);
-	else if (fn->pulse.pos == 0)
-		loop_timer_set(fn->d->loop, &fn->pulse, clock_ns() + PULSE_NS);
 }
 
 static void on_irq(struct loop_source *src, short revents)
@@ -119,24 +117,33 @@ static void on_live(struct loop_source *src, short revents)
 
 /* ---- coming and going ------------------------------------------------------------------------ */
 
-static int open_device(struct function *fn, uint64_t patience_ns)
+/* A kernel has all the time it takes: how long a reset lasts is not for us to say. */
+static int open_vfio(const struct function *fn, uint64_t patience_ns, struct vfio_device **ret)
 {
-	struct vu_client_params vu = { .path = fn->cfg->vfio_user,
+	const struct vu_client_params vu = { .path = fn->cfg->vfio_user,
 		.timeout_ms = (unsigned int)(patience_ns / 1000000),
 		.give_up_ns = clock_ns() + patience_ns, .spin_us = fn->d->spin.max_ns / 1000 };
+	const struct vfio_open_params kernel = { .bdf = fn->cfg->vfio.bdf,
+		.way = fn->cfg->vfio.way };
+
+	return fn->cfg->vfio_user ? vu_client_open(&vu, ret) : vfio_open(&kernel, ret);
+}
+
+static int open_device(struct function *fn, uint64_t patience_ns)
+{
 	struct ism_params params = { .handler = &handler, .ctx = fn, .name = fn->cfg->name };
 	struct vfio_device *vdev;
 	struct zpci *z;
 	int ret;
 
-	ret = vu_client_open(&vu, &vdev);
+	ret = open_vfio(fn, patience_ns, &vdev);
 	if (ret < 0)
 		return ret;
 	ret = zpci_open(vdev, &z);
 	if (ret < 0)
 		return ret;
 	ret = ism_open(z, &params, &fn->dev);
-	if (ret == 0)
+	if (ret == 0 && fn->cfg->vfio_user)
 		vu_client_settle(vdev, REPLY_MS);
 	return ret;
 }
@@ -178,6 +185,7 @@ static int watch(struct function *fn)
 static void close_device(struct function *fn)
 {
 	fn->past = function_counters(fn);
+	loop_timer_cancel(fn->d->loop, &fn->pulse);
 	loop_del(fn->d->loop, &fn->irq);
 	loop_del(fn->d->loop, &fn->live);
 	fn->dev = ism_close(fn->dev);
@@ -217,9 +225,10 @@ static int bring_up(struct function *fn, uint64_t patience_ns)
 		return ret;
 	}
 	identify(fn);
+	loop_timer_set(fn->d->loop, &fn->pulse, clock_ns() + PULSE_NS);
 	fn->backoff_ns = BACKOFF_MIN_NS;
 	log_info("%s: GID 0x%016" PRIx64 ", CHID 0x%04x, at %s", fn->cfg->name, fn->gid, fn->chid,
-		fn->cfg->vfio_user);
+		config_place(fn->cfg));
 	return 0;
 }
 
@@ -246,7 +255,7 @@ void function_tend(struct function *fn)
 	if (!fn->dying)
 		return;
 	log_err("%s: the ISM function at %s went away; its channels end, it is tried again every few "
-		"seconds", fn->cfg->name, fn->cfg->vfio_user);
+		"seconds", fn->cfg->name, config_place(fn->cfg));
 	channels_fail(fn, NULL, ENODEV);
 	links_forget(fn);
 	close_device(fn);
@@ -270,7 +279,7 @@ struct function *function_new(struct daemon *d, const struct config_function *cf
 	LL_APPEND(d->functions, fn);
 	if (bring_up(fn, START_NS) < 0) {
 		log_warn("%s: no ISM function at %s yet; it is tried again every few seconds",
-			cfg->name, cfg->vfio_user);
+			cfg->name, config_place(cfg));
 		schedule_retry(fn);
 	}
 	return fn;

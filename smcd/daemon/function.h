@@ -5,10 +5,14 @@
  * Opens the device, keeps its interrupt and liveness descriptors in the loop, spreads its signals
  * and events, lends slots for CDC blocks, and notices its death: then every channel and link on it
  * fails with ENODEV and the device is tried again, after 1 s, 2 s, ... 8 s. A device that does not
- * answer one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms. While
- * there are channels it is asked every 10 s, every second while one waits for space at its peer,
+ * answer one request within 2 s is dead; an attempt to reopen one that hangs takes 250 ms. It is
+ * asked for a sign of life every 10 s, every second while a channel waits for space at its peer,
  * because a silent device looks like a silent peer; and it is asked after every store or command
- * that failed, because one in error state has forgotten us.
+ * that failed, because one in error state has forgotten us. What it is asked for is what it has
+ * registered of us, where it tells: one that recovered by itself answers, but delivers nothing.
+ *
+ * A function of the kernel is asked for by it when it is unbound or unplugged, and reports errors
+ * where it can; either ends it like the rest, and opening it again resets it.
  *
  * Death is noted where a call fails and executed by function_tend() in the daemon's turn, never in
  * the middle of somebody's work.
@@ -83,7 +87,7 @@ void function_tend(struct function *fn);
 
 /* ism_move_data() for streams; @ctx is the function. */
 int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done);
-/* A channel came (@n 1) or went (-1): asks the device for a sign of life while there are any. */
+/* A channel came (@n 1) or went (-1). */
 void function_count(struct function *fn, int n);
 /* A channel waits for its peer: asks soon. */
 void function_hurry(struct function *fn);

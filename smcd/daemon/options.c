@@ -29,8 +29,8 @@ static const struct {
 		"read settings from FILE and FILE.d/*.conf (again for more)" },
 	{ { "check-config", no_argument, NULL, OPT_CHECK }, NULL,
 		"print the settings in effect and where each is from" },
-	{ { "function", required_argument, NULL, OPT_FUNCTION }, "vfio-user:PATH",
-		"an ISM function served at PATH (again for more)" },
+	{ { "function", required_argument, NULL, OPT_FUNCTION }, "KIND:PLACE",
+		"an ISM function: vfio:BDF[,group|,cdev] or vfio-user:PATH (again for more)" },
 	{ { "peer", required_argument, NULL, OPT_PEER }, "NAME=GID",
 		"a peer guest, GID as 0x... (again for more)" },
 	{ { "service", required_argument, NULL, OPT_SERVICE }, "NAME=PORT",
@@ -92,17 +92,21 @@ static void usage(void)
 static int set_function_option(struct config *c, const struct config_at *at, const char *value,
 	char why[CONFIG_WHY])
 {
+	size_t kind = strcspn(value, ":");
+	char name[16], key[16];
 	unsigned int i, n = 0;
-	char name[16];
 
-	if (strncmp(value, "vfio-user:", 10) != 0)
-		return config_complain(why, "a function is vfio-user:PATH, not '%s'", value);
+	if (strncmp(value, "vfio:", 5) != 0 && strncmp(value, "vfio-user:", 10) != 0)
+		return config_complain(why, "a function is vfio:BDF or vfio-user:PATH, not '%s'",
+			value);
+	memcpy(key, value, kind);
+	key[kind] = '\0';
 	do { /* the first name that no file has given */
 		snprintf(name, sizeof(name), "ism%u", n++);
 		for (i = 0; i < c->nr_functions && strcmp(c->functions[i].name, name) != 0; i++)
 			;
 	} while (i < c->nr_functions);
-	return config_set(c, at, "function", name, "vfio-user", value + 10, why);
+	return config_set(c, at, "function", name, key, value + kind + 1, why);
 }
 
 /* NAME=VALUE into [@section NAME] @key=VALUE, or with no @key into [@section] NAME=VALUE. */

@@ -97,7 +97,7 @@ static void describe_device(struct json_object *o, struct function *fn)
 	struct zpci_counters c = function_counters(fn);
 
 	put_str(o, "name", fn->cfg->name);
-	put_str(o, "path", fn->cfg->vfio_user);
+	put_str(o, "path", config_place(fn->cfg));
 	put_str(o, "state", function_up(fn) ? "up" : "down");
 	put_hex(o, "gid", fn->gid, 16);
 	put_hex(o, "chid", fn->chid, 4);

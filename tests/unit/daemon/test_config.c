@@ -60,6 +60,7 @@ static void good_file(void **state)
 		"socket_mode=0600\ngroup=users\n"
 		"[function ism0]\nvfio-user=/run/f/ism0.sock\n"
 		"[function ism1]\nvfio-user=/run/f/ism1.sock\npnetid=net1\nvlan=4094\n"
+		"[function ism2]\nvfio = 0001:00:00.0,cdev\n"
 		"[peer guest-b]\ngid=0x1d15000000000002\npnetid=NET1\nvlan=1 ; a comment\n"
 		"[services]\necho=7\n"
 		"  [smc] ; indented\n  ueid=MY.EID-1\n\tueid = OTHER\n"
@@ -72,8 +73,11 @@ static void good_file(void **state)
 	assert_int_equal(c.spin_us, 7);
 	assert_int_equal(c.socket_mode, 0600);
 	assert_string_equal(c.group, "users");
-	assert_int_equal(c.nr_functions, 2);
+	assert_int_equal(c.nr_functions, 3);
 	assert_string_equal(c.functions[1].vfio_user, "/run/f/ism1.sock");
+	assert_string_equal(config_place(&c.functions[1]), "/run/f/ism1.sock");
+	assert_string_equal(config_place(&c.functions[2]), "0001:00:00.0");
+	assert_int_equal(c.functions[2].vfio.way, VFIO_WAY_CDEV);
 	assert_int_equal(config_peer(&c, "guest-b")->gid, 0x1d15000000000002);
 	assert_string_equal(config_peer_name(&c, 0x1d15000000000002), "guest-b");
 	assert_null(config_peer(&c, "guest-c"));
@@ -211,7 +215,11 @@ static void contradictions(void **state)
 		const char *what;
 	} bad[] = {
 		{ "", "no ISM function" },
-		{ "[function a]\npnetid=X\n", ":1: function 'a' has no vfio-user" },
+		{ "[function a]\npnetid=X\n", ":1: function 'a' has no vfio-user = PATH and no vfio" },
+		{ "[function a]\nvfio-user=/x\nvfio=0001:00:00.0\n",
+			":3: function 'a' has both vfio-user and vfio" },
+		{ "[function a]\nvfio=0001:00:00.0\n[function b]\nvfio=0001:00:00.0,cdev\n",
+			":4: function 'b' has the PCI address of function 'a'" },
 		{ "[function a]\nvfio-user=/x\n[function b]\nvfio-user=/x\n",
 			":4: function 'b' has the socket of function 'a'" },
 		{ "[function a]\nvfio-user=/x\n[peer b]\n", ":3: peer 'b' has no gid" },
@@ -395,11 +403,16 @@ static void flags_alone(void **state)
 	struct config c;
 
 	assert_int_equal(from_args(&c, (const char *const[]){ "--name", "a", "--function",
-		"vfio-user:/f0", "--function", "vfio-user:/f1", "--peer", "b=0x2", "--service",
-		"echo=7", "--rcvbuf", "1M", "-v", NULL }), 0);
+		"vfio-user:/f0", "--function", "vfio-user:/f1", "--function",
+		"vfio:0001:00:00.0", "--function", "vfio:0002:00:00.0,group", "--peer", "b=0x2",
+		"--service", "echo=7", "--rcvbuf", "1M", "-v", NULL }), 0);
 	assert_string_equal(c.name, "a");
-	assert_int_equal(c.nr_functions, 2);
+	assert_int_equal(c.nr_functions, 4);
 	assert_string_equal(c.functions[0].vfio_user, "/f0");
+	assert_null(c.functions[2].vfio_user);
+	assert_string_equal(c.functions[2].vfio.bdf, "0001:00:00.0");
+	assert_int_equal(c.functions[2].vfio.way, VFIO_WAY_AUTO);
+	assert_int_equal(c.functions[3].vfio.way, VFIO_WAY_GROUP);
 	assert_string_equal(c.functions[1].name, "ism1");
 	assert_int_equal(c.peers[0].gid, 2);
 	assert_int_equal(c.services[0].port, 7);
@@ -415,7 +428,9 @@ static void bad_flags(void **state)
 		const char *what;
 	} bad[] = {
 		{ { NULL }, "no ISM function" },
-		{ { "--function", "/f0" }, "--function: a function is vfio-user:PATH" },
+		{ { "--function", "/f0" }, "--function: a function is vfio:BDF or vfio-user:PATH" },
+		{ { "--function", "vfio:0001:00.0" }, "--function: vfio must be a PCI address" },
+		{ { "--function", "vfio:0001:00:00.0,x" }, "must be a PCI address" },
 		{ { "--function", "vfio-user:" }, "--function: a path is missing" },
 		{ { "--function", "vfio-user:/f", "--peer", "b" }, "--peer: not NAME=VALUE" },
 		{ { "--function", "vfio-user:/f", "--peer", "=0x1" }, "--peer:" },
