@@ -188,6 +188,13 @@ SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
+/**
+ * How long blocking calls on this channel look before they sleep, as settings.spin_us, which it
+ * overrides; 0 asks again how many processors this thread may use.
+ * @return 0; -EINVAL (more than a second, and not UINT32_MAX).
+ */
+SMCDU_API int smcdu_set_spin(struct smcdu_channel *ch, uint32_t spin_us);
+
 #define SMCDU_IN  1u /**< smcdu_recv() would not wait (bytes, end, or error) */
 #define SMCDU_OUT 2u /**< smcdu_send() would not wait (space or error) */
 #define SMCDU_HUP 4u /**< the peer will send no more */

@@ -132,8 +132,8 @@ static int default_socket(char *buf, size_t len)
 	return snprintf(buf, len, "/run/smcd-user/smcd-userd.sock");
 }
 
-/* Longest spin in ns. Spinning on a single processor only keeps the other side from running. */
-static uint32_t spin_limit(uint32_t spin_us)
+/* Spinning on a single processor only keeps the other side from running. */
+uint32_t lib_spin_limit(uint32_t spin_us)
 {
 	cpu_set_t cpus;
 
@@ -146,6 +146,11 @@ static uint32_t spin_limit(uint32_t spin_us)
 	return SPIN_ADAPTIVE_NS;
 }
 
+bool lib_spin_valid(uint32_t spin_us)
+{
+	return spin_us <= SPIN_MAX_US || spin_us == UINT32_MAX;
+}
+
 static bool settings_valid(const struct smcdu_settings *s)
 {
 	for (size_t i = 0; i < sizeof(s->reserved); i++)
@@ -153,7 +158,7 @@ static bool settings_valid(const struct smcdu_settings *s)
 			return false;
 	if (s->rcvbuf && (s->rcvbuf < RCVBUF_MIN || s->rcvbuf > RCVBUF_MAX))
 		return false;
-	if (s->spin_us > SPIN_MAX_US && s->spin_us != UINT32_MAX)
+	if (!lib_spin_valid(s->spin_us))
 		return false;
 	if (s->path > IPC_PATH_ATTACHED)
 		return false;
@@ -196,7 +201,7 @@ int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 	}
 	ctx->connect_timeout_ms = s->connect_timeout_ms;
 	ctx->path = s->path;
-	ctx->spin_ns = spin_limit(s->spin_us);
+	ctx->spin_ns = lib_spin_limit(s->spin_us);
 	ctx->rcvbuf = s->rcvbuf ? round_up_pow2(s->rcvbuf) : 0;
 	pthread_once(&generation_once, watch_forks);
 	ctx->generation = lib_generation();

@@ -137,6 +137,10 @@ void lib_set_diag(uint32_t diag);
 int lib_copy_name(char dst[IPC_NAME_MAX], const char *src, size_t len);
 int lib_copy_peer(char dst[IPC_NAME_MAX], const char *src, size_t len);
 
+/* What settings.spin_us may be, and the longest look in ns that it means to this thread. */
+bool lib_spin_valid(uint32_t spin_us);
+uint32_t lib_spin_limit(uint32_t spin_us);
+
 /* ---- ipc.c: the daemon's socket -------------------------------------------------------------- */
 
 /*

@@ -331,6 +331,16 @@ int smcdu_channel_fd(const struct smcdu_channel *ch)
 	return make_descriptor((struct smcdu_channel *)(uintptr_t)ch);
 }
 
+int smcdu_set_spin(struct smcdu_channel *ch, uint32_t spin_us)
+{
+	if (!channel_mine(ch))
+		return lib_fail_plain(-EPERM);
+	if (!lib_spin_valid(spin_us))
+		return lib_fail_plain(-EINVAL);
+	ch->spin_ns = lib_spin_limit(spin_us);
+	return 0;
+}
+
 int smcdu_set_events(struct smcdu_channel *ch, unsigned int events)
 {
 	struct lib_wait *w = &ch->wait;

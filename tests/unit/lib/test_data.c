@@ -410,7 +410,8 @@ static int child_calls(struct rig *r)
 	    smcdu_reserve(r->ch, &p, &len, 0) != -EPERM || smcdu_events(r->ch) != -EPERM ||
 	    smcdu_channel_fd(r->ch) != -EPERM || smcdu_shutdown(r->ch) != -EPERM ||
 	    smcdu_set_events(r->ch, SMCDU_IN) != -EPERM || smcdu_flush(r->ch, 0) != -EPERM ||
-	    smcdu_commit(r->ch, 0) != -EPERM || smcdu_release(r->ch, 0) != -EPERM)
+	    smcdu_set_spin(r->ch, 0) != -EPERM || smcdu_commit(r->ch, 0) != -EPERM ||
+	    smcdu_release(r->ch, 0) != -EPERM)
 		return 1;
 	smcdu_close(r->ch); /* only frees */
 	return 0;

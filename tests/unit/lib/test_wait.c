@@ -460,6 +460,19 @@ static void test_flush_sleeps_once(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* It is the channel's own, and judged as the setting is. */
+static void test_set_spin(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(smcdu_set_spin(r->ch, 1000000), 0);
+	assert_int_equal(r->ch->spin_ns, 1000000000);
+	assert_int_equal(smcdu_set_spin(r->ch, 1000001), -EINVAL);
+	assert_int_equal(r->ch->spin_ns, 1000000000);
+	assert_int_equal(smcdu_set_spin(r->ch, UINT32_MAX), 0);
+	assert_int_equal(r->ch->spin_ns, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -469,6 +482,7 @@ int main(void)
 		T(test_two_threads), T(test_two_threads_that_spin),
 		T(test_poll_loop), T(test_daemon_dies_under_sleepers),
 		T(test_each_sleeper_is_woken), T(test_violation_wakes_the_other), T(test_flush_sleeps_once),
+		T(test_set_spin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
