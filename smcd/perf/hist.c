@@ -31,6 +31,15 @@ void hist_add(struct hist *h, uint64_t ns)
 		h->max = ns;
 }
 
+void hist_merge(struct hist *into, const struct hist *from)
+{
+	into->count += from->count;
+	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
+		into->bucket[i] += from->bucket[i];
+	if (from->max > into->max)
+		into->max = from->max;
+}
+
 double hist_quantile(const struct hist *h, double share)
 {
 	uint64_t rank = (uint64_t)(share * (double)h->count);

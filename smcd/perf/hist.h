@@ -22,6 +22,7 @@ struct hist {
 };
 
 void hist_add(struct hist *h, uint64_t ns);
+void hist_merge(struct hist *into, const struct hist *from);
 /* The value below or at which @share (0..1) of all values lie, in ns; 0 when empty. */
 double hist_quantile(const struct hist *h, double share);
 

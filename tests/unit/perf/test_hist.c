@@ -89,6 +89,22 @@ static void test_never_above_max(void **state)
 	}
 }
 
+/* Two halves together say what the whole says. */
+static void test_merge(void **state)
+{
+	static struct hist half[2], both;
+
+	memset(half, 0, sizeof(half));
+	memset(&both, 0, sizeof(both));
+	for (uint64_t v = 1; v < 5000; v++) {
+		hist_add(&half[v & 1], v * v);
+		hist_add(&h, v * v);
+	}
+	hist_merge(&both, &half[0]);
+	hist_merge(&both, &half[1]);
+	assert_memory_equal(&both, &h, sizeof(h));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -96,6 +112,7 @@ int main(void)
 		cmocka_unit_test_setup(test_edges, empty),
 		cmocka_unit_test_setup(test_overflow, empty),
 		cmocka_unit_test_setup(test_never_above_max, empty),
+		cmocka_unit_test_setup(test_merge, empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

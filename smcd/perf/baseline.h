@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * baseline.h - what others offer between two processes of one machine
+ *
+ * A baseline makes pairs of links whose other ends are served in a process of their own, by the same
+ * code that serves our channels.
+ */
+#ifndef SMCDU_PERF_BASELINE_H
+#define SMCDU_PERF_BASELINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "smcd/perf/link.h"
+#include "smcd/perf/perf.h"
+
+struct base_params {
+	enum perf_test test;
+	enum perf_copy copy;
+	uint32_t size;
+	uint32_t sockbuf; /* socket buffers in bytes; 0: the system's own choice */
+	unsigned int cores;
+};
+
+struct baseline {
+	const char *name;
+	const char *what;
+	unsigned int tests; /* enum perf_test bits */
+	unsigned int nr_variants;
+	const char *(*variant)(unsigned int i);
+	/* What both processes share, before they part. 0 or negative errno. */
+	int (*open)(const struct base_params *p, void **shared);
+	/* After they did: the link of @side (0: client, 1: server). Takes over @shared, also on failure. */
+	int (*end)(void *shared, unsigned int side, struct link **ret);
+	/* Instead of the above, for connect: a listener before they part; then one round in the client,
+	 * and all that come, without an end, in the server. */
+	int (*listen)(void **shared);
+	int (*connect)(void *shared);
+	void (*serve_connects)(void *shared);
+};
+
+extern const struct baseline base_ring, base_eventfd, base_unix;
+
+/* NULL: no such baseline, or not in this build. */
+const struct baseline *baseline_find(const char *name);
+void baseline_list(FILE *f);
+
+/* The links of one case, and the process behind them. */
+struct peer;
+
+/* 0, negative errno; -EOPNOTSUPP when the baseline cannot do this. */
+int peer_start(const struct baseline *b, const struct base_params *p, unsigned int channels,
+	struct peer **ret);
+struct link *peer_link(const struct peer *peer, unsigned int i);
+/* Ends the process. NULL is allowed. */
+void peer_stop(struct peer *peer);
+
+#endif

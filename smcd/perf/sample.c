@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include "smcd/perf/sample.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "smcd/perf/cpu.h"
+
+#define TRIAL_NS  UINT64_C(15000000) /* for each variant of a baseline */
+#define SETTLE_NS 3000000L	     /* what closing leaves to others is done before the next run */
+
+const struct metric metrics[METRIC_COUNT] = {
+	[METRIC_P50] = { "p50_us", PERF_RTT },
+	[METRIC_P99] = { "p99_us", PERF_RTT },
+	[METRIC_P999] = { "p99.9_us", PERF_RTT },
+	[METRIC_MAX] = { "max_us", PERF_RTT },
+	[METRIC_MSGS] = { "msg/s", PERF_RTT | PERF_STREAM | PERF_BIDI },
+	[METRIC_GBS] = { "GB/s", PERF_STREAM | PERF_BIDI },
+	[METRIC_CPU_CLIENT] = { "cpu_client_s", PERF_RTT | PERF_STREAM | PERF_BIDI },
+	[METRIC_CPU_SERVER] = { "cpu_server_s", PERF_RTT | PERF_STREAM | PERF_BIDI },
+	[METRIC_CPU_GB] = { "cpu_s/GB", PERF_STREAM | PERF_BIDI },
+	[METRIC_NS_STORE] = { "ns/pcistb", PERF_STREAM },
+	[METRIC_BYTES_STORE] = { "B/pcistb", PERF_STREAM },
+};
+
+/* ---- one test on several links at once ------------------------------------------------------- */
+
+struct job {
+	struct link *link;
+	const struct perf_params *p;
+	pthread_barrier_t *start;
+	pthread_t thread;
+	struct perf_result res;
+	int error;
+};
+
+static void *job_main(void *arg)
+{
+	struct job *j = arg;
+
+	j->error = perf_warm(j->link, j->p);
+	pthread_barrier_wait(j->start);
+	if (j->error == 0)
+		j->error = perf_run(j->link, j->p, &j->res);
+	return NULL;
+}
+
+static void merge(struct perf_result *into, const struct perf_result *from)
+{
+	hist_merge(&into->rtt, &from->rtt);
+	into->bytes += from->bytes;
+	into->messages += from->messages;
+	into->ns = from->ns > into->ns ? from->ns : into->ns;
+	into->server_cpu_ns += from->server_cpu_ns;
+	into->stores += from->stores;
+}
+
+/* The last job is this thread's own. A thread that cannot be had leaves the others waiting. */
+static int jobs_run(struct job *jobs, unsigned int n, struct perf_result *total)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i + 1 < n; i++)
+		if (pthread_create(&jobs[i].thread, NULL, job_main, &jobs[i])) {
+			fprintf(stderr, "smcd-user-perf: no thread for channel %u of %u\n", i, n);
+			exit(1);
+		}
+	job_main(&jobs[n - 1]);
+	for (unsigned int i = 0; i < n; i++) {
+		if (i + 1 < n)
+			pthread_join(jobs[i].thread, NULL);
+		merge(total, &jobs[i].res);
+		r = r ? r : jobs[i].error;
+	}
+	return r;
+}
+
+static int links_run(struct link *const *links, unsigned int n, const struct perf_params *p,
+	struct perf_result *total)
+{
+	struct job *jobs = calloc(n, sizeof(*jobs));
+	pthread_barrier_t start;
+	int r;
+
+	if (!jobs)
+		return -ENOMEM;
+	memset(total, 0, sizeof(*total));
+	pthread_barrier_init(&start, NULL, n);
+	for (unsigned int i = 0; i < n; i++)
+		jobs[i] = (struct job){ .link = links[i], .p = p, .start = &start };
+	r = jobs_run(jobs, n, total);
+	pthread_barrier_destroy(&start);
+	free(jobs);
+	return r;
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static void figures(const struct perf_result *res, double client_s, double server_s, double other_s,
+	struct sample *s)
+{
+	double seconds = (double)res->ns / 1e9, gb = (double)res->bytes / 1e9;
+
+	memset(s->v, 0, METRIC_COUNT * sizeof(s->v[0]));
+	s->v[METRIC_P50] = hist_quantile(&res->rtt, 0.5) / 1e3;
+	s->v[METRIC_P99] = hist_quantile(&res->rtt, 0.99) / 1e3;
+	s->v[METRIC_P999] = hist_quantile(&res->rtt, 0.999) / 1e3;
+	s->v[METRIC_MAX] = (double)res->rtt.max / 1e3;
+	s->v[METRIC_MSGS] = (double)res->messages / seconds;
+	s->v[METRIC_GBS] = gb / seconds;
+	s->v[METRIC_CPU_CLIENT] = client_s;
+	s->v[METRIC_CPU_SERVER] = server_s;
+	s->v[METRIC_CPU_GB] = (client_s + server_s + other_s) / gb;
+	if (res->stores) {
+		s->v[METRIC_NS_STORE] = (double)res->ns / (double)res->stores;
+		s->v[METRIC_BYTES_STORE] = (double)res->bytes / (double)res->stores;
+	}
+}
+
+static void settle(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = SETTLE_NS }, NULL);
+}
+
+static int explain(const struct perf_params *p, const char *who, int error)
+{
+	const char *why = smcdu_last_error();
+
+	fprintf(stderr, "smcd-user-perf: %s, %u bytes, %s: %s\n",
+		p->test == PERF_RTT ? "rtt" : p->test == PERF_STREAM ? "stream" : "bidi", p->size,
+		who, error == -EBADMSG ? "the bytes received are not those sent" :
+		*why ? why : strerror(-error));
+	return error;
+}
+
+/* ---- ours ------------------------------------------------------------------------------------ */
+
+static int connect_all(const struct options *o, struct smcdu_ctx *ctx, struct link **links,
+	uint32_t *path)
+{
+	struct smcdu_channel_info info;
+	struct smcdu_channel *ch;
+	int r;
+
+	for (unsigned int i = 0; i < o->channels; i++) {
+		r = smcdu_connect(ctx, o->target, &ch);
+		if (r < 0)
+			return r;
+		smcdu_channel_info(ch, &info);
+		*path = info.path;
+		links[i] = link_smcd(ch);
+		if (!links[i]) {
+			smcdu_close(ch);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int run_ours(const struct options *o, struct link *const *links, const struct perf_params *p,
+	struct sample *ret)
+{
+	uint64_t before[PERF_MAX_PIDS] = { 0 }, cpu = cpu_process_ns();
+	struct perf_result res;
+	double client_s, others = 0;
+	int r;
+
+	for (unsigned int i = 0; i < o->nr_pids; i++)
+		before[i] = cpu_pid_ns(o->pids[i]);
+	r = links_run(links, o->channels, p, &res);
+	client_s = (double)(cpu_process_ns() - cpu) / 1e9;
+	for (unsigned int i = 0; i < o->nr_pids; i++) {
+		ret->v[METRIC_COUNT + i] = (double)(cpu_pid_ns(o->pids[i]) - before[i]) / 1e9;
+		others += ret->v[METRIC_COUNT + i];
+	}
+	if (r == 0)
+		figures(&res, client_s, (double)res.server_cpu_ns / 1e9, others, ret);
+	return r;
+}
+
+int sample_ours(const struct options *o, struct smcdu_ctx *ctx, const struct perf_params *p,
+	struct sample *ret, uint32_t *path)
+{
+	struct link **links = calloc(o->channels, sizeof(struct link *));
+	int r = links ? connect_all(o, ctx, links, path) : -ENOMEM;
+
+	if (r == 0)
+		r = run_ours(o, links, p, ret);
+	if (r < 0)
+		explain(p, o->target, r);
+	for (unsigned int i = 0; links && i < o->channels; i++)
+		link_close(links[i]);
+	free(links);
+	settle();
+	return r;
+}
+
+/* ---- a baseline's ---------------------------------------------------------------------------- */
+
+static double merit(const struct perf_params *p, const struct sample *s)
+{
+	return p->test == PERF_RTT ? -s->v[METRIC_P50] : s->v[METRIC_GBS];
+}
+
+static int run_peer(const struct options *o, const struct baseline *b, const struct perf_params *p,
+	uint32_t variant, struct sample *ret)
+{
+	struct base_params bp = { .test = p->test, .copy = p->copy, .size = p->size,
+		.sockbuf = o->sockbuf, .cores = options_cores(o) };
+	struct link **links = calloc(o->channels, sizeof(struct link *));
+	struct perf_result res;
+	struct peer *peer;
+	uint64_t cpu;
+	int r = links ? peer_start(b, &bp, o->channels, &peer) : -ENOMEM;
+
+	if (r < 0) {
+		free(links);
+		return r;
+	}
+	for (unsigned int i = 0; i < o->channels; i++) {
+		links[i] = peer_link(peer, i);
+		if (b->nr_variants)
+			links[i]->ops->set_variant(links[i], variant);
+	}
+	cpu = cpu_process_ns();
+	r = links_run(links, o->channels, p, &res);
+	if (r == 0)
+		figures(&res, (double)(cpu_process_ns() - cpu) / 1e9,
+			(double)res.server_cpu_ns / 1e9, 0, ret);
+	peer_stop(peer);
+	free(links);
+	return r;
+}
+
+static int choose_variant(const struct options *o, const struct baseline *b,
+	const struct perf_params *p, uint32_t *variant)
+{
+	struct perf_params trial = *p;
+	struct sample best = { 0 }, s = { 0 };
+	int r;
+
+	trial.count = 0;
+	trial.ns = TRIAL_NS;
+	for (uint32_t i = 0; i < b->nr_variants; i++) {
+		r = run_peer(o, b, &trial, i, &s);
+		if (r < 0)
+			return r;
+		if (i == 0 || merit(p, &s) > merit(p, &best)) {
+			best = s;
+			*variant = i;
+		}
+	}
+	return 0;
+}
+
+int sample_peer(const struct options *o, const struct baseline *b, const struct perf_params *p,
+	struct sample *ret, uint32_t *variant)
+{
+	int r = 0;
+
+	if (b->nr_variants && *variant == UINT32_MAX)
+		r = choose_variant(o, b, p, variant);
+	if (r == 0)
+		r = run_peer(o, b, p, *variant, ret);
+	if (r < 0 && r != -EOPNOTSUPP)
+		explain(p, b->name, r);
+	return r;
+}
