@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 struct vfio_device;
+struct vfio_window;
 
 /* Device region indexes and flags used here (linux/vfio.h). */
 enum {
@@ -100,12 +101,21 @@ struct vfio_device_ops {
 	 * NULL or -EOPNOTSUPP: nobody is there to take it, as with hardware.
 	 */
 	int (*side_channel)(struct vfio_device *dev, int fd);
+	/*
+	 * Stores into the window are executed by it from now on (attached.h); it is the caller's.
+	 * -EEXIST there is one already. NULL: the device executes everything.
+	 */
+	int (*add_window)(struct vfio_device *dev, struct vfio_window *w);
+	void (*del_window)(struct vfio_device *dev, struct vfio_window *w);
 };
 
 struct vfio_device {
 	const struct vfio_device_ops *ops;
 	/* request addresses (gaddr) are resolved through the DMA map: sources must be mapped */
 	bool iova_is_va;
+	/* PCISTBs that were executed in this process and never reached the device; their bytes */
+	uint64_t here_stores;
+	uint64_t here_bytes;
 };
 
 /*

@@ -21,6 +21,7 @@
 
 #include "vfio/base/endian.h"
 #include "vfio/base/fd.h"
+#include "vfio/source_map.h"
 #include "vfio/transport.h"
 #include "zpci-io.h"
 
@@ -29,22 +30,13 @@
 /* In the device's byte order. Read as an ISM reply, it says ret 0xFFFF: no answer. */
 #define SENTINEL   htobe64(UINT64_C(0xA5A5A5A5FFFFA5A5))
 
-/* Memory that zpci_dma_map() made usable as a source, by address. */
-struct source_map {
-	uintptr_t start;
-	size_t len;
-};
-
 struct region_zpci {
 	struct transport t; /* first */
 	struct vfio_region_desc io;
 	uint8_t *xfer;
 	int xfer_fd;
 	size_t bounce_used; /* bytes of the bounce pages taken by the batch being built */
-	struct source_map *maps; /* sorted by start, disjoint; kept only when the device needs it */
-	size_t nmaps;
-	size_t maps_cap;
-	size_t last_map; /* where the last lookup ended */
+	struct source_map sources; /* made usable by zpci_dma_map(); kept only when needed */
 	struct zpci_io_req req[ZPCI_BATCH_MAX];
 	struct vfio_region_wr wr[ZPCI_BATCH_MAX];
 };
@@ -57,46 +49,12 @@ static struct region_zpci *region_of(struct zpci *z)
 	return (struct region_zpci *)z;
 }
 
-/* Index of the first map that starts after @addr. */
-static size_t map_after(const struct region_zpci *r, uintptr_t addr)
-{
-	size_t lo = 0, hi = r->nmaps;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (r->maps[mid].start <= addr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static bool map_covers(const struct source_map *m, uintptr_t addr, size_t len)
-{
-	return addr >= m->start && len <= m->len && addr - m->start <= m->len - len;
-}
-
-static bool is_mapped(struct region_zpci *r, uintptr_t addr, size_t len)
-{
-	size_t i;
-
-	if (r->last_map < r->nmaps && map_covers(&r->maps[r->last_map], addr, len))
-		return true;
-	i = map_after(r, addr);
-	if (i == 0 || !map_covers(&r->maps[i - 1], addr, len))
-		return false;
-	r->last_map = i - 1;
-	return true;
-}
-
 static bool usable_in_place(struct region_zpci *r, const void *data, size_t len)
 {
 	uintptr_t addr = (uintptr_t)data;
 
 	return addr % 8 == 0 && addr % ZPCI_PAGE_SIZE + len <= ZPCI_PAGE_SIZE &&
-	       (!r->t.dev->iova_is_va || is_mapped(r, addr, len));
+	       (!r->t.dev->iova_is_va || source_map_has(&r->sources, addr, len));
 }
 
 /* A copy of @data in bounce space; a batch's worst case, every source a page, fits. */
@@ -119,6 +77,8 @@ static int region_store(struct zpci *z, const struct zpci_store *v, size_t n, si
 {
 	struct region_zpci *r = region_of(z);
 	struct vfio_device *dev = r->t.dev;
+	uint64_t stores = dev->here_stores, bytes = dev->here_bytes;
+	int e;
 
 	if (r->t.dead)
 		return -ENODEV;
@@ -141,7 +101,10 @@ static int region_store(struct zpci *z, const struct zpci_store *v, size_t n, si
 			.len = sizeof(r->req[i]),
 		};
 	}
-	return transport_note_io(&r->t, dev->ops->region_write_batch(dev, &r->io, r->wr, n, done));
+	e = dev->ops->region_write_batch(dev, &r->io, r->wr, n, done);
+	z->counters.attached += dev->here_stores - stores;
+	z->counters.attached_bytes += dev->here_bytes - bytes;
+	return transport_note_io(&r->t, e);
 }
 
 /* The reply arrives as eight big-endian bytes with the datum right-justified. */
@@ -177,47 +140,26 @@ static int region_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out
 	return 0;
 }
 
-static int maps_reserve(struct region_zpci *r)
-{
-	size_t cap = r->maps_cap ? r->maps_cap * 2 : 64;
-	struct source_map *p;
-
-	if (r->nmaps < r->maps_cap)
-		return 0;
-	p = realloc(r->maps, cap * sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	r->maps = p;
-	r->maps_cap = cap;
-	return 0;
-}
-
 static int region_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset,
 	uint64_t *iova)
 {
 	struct region_zpci *r = region_of(z);
 	uintptr_t start = (uintptr_t)va;
 	uint64_t got;
-	size_t i;
 	int e;
 
 	if (r->t.dead)
 		return -ENODEV;
-	e = r->t.dev->iova_is_va ? maps_reserve(r) : 0;
+	e = r->t.dev->iova_is_va ? source_map_reserve(&r->sources) : 0;
 	if (e < 0)
 		return e;
-	i = map_after(r, start);
-	if ((i > 0 && r->maps[i - 1].len > start - r->maps[i - 1].start) ||
-		(i < r->nmaps && r->maps[i].start - start < len))
+	if (source_map_overlaps(&r->sources, start, len))
 		return -EEXIST;
 	e = transport_note(&r->t, r->t.dev->ops->dma_map(r->t.dev, va, len, fd, fd_offset, &got));
 	if (e < 0)
 		return e;
-	if (r->t.dev->iova_is_va) {
-		memmove(&r->maps[i + 1], &r->maps[i], (r->nmaps - i) * sizeof(*r->maps));
-		r->maps[i] = (struct source_map){ start, len };
-		r->nmaps++;
-	}
+	if (r->t.dev->iova_is_va)
+		source_map_add(&r->sources, start, len);
 	*iova = got;
 	return 0;
 }
@@ -225,18 +167,12 @@ static int region_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t
 static int region_dma_unmap(struct zpci *z, uint64_t iova, size_t len)
 {
 	struct region_zpci *r = region_of(z);
-	size_t i;
 
 	if (r->t.dead)
 		return -ENODEV;
-	if (r->t.dev->iova_is_va) {
-		i = map_after(r, (uintptr_t)iova);
-		if (i == 0 || r->maps[i - 1].start != iova || r->maps[i - 1].len != len)
-			return -EINVAL;
-		/* Forgotten first: whatever the device answers, it is no source any more. */
-		r->nmaps--;
-		memmove(&r->maps[i - 1], &r->maps[i], (r->nmaps - (i - 1)) * sizeof(*r->maps));
-	}
+	/* Forgotten first: whatever the device answers, it is no source any more. */
+	if (r->t.dev->iova_is_va && source_map_del(&r->sources, (uintptr_t)iova, len) < 0)
+		return -EINVAL;
 	return transport_note(&r->t, r->t.dev->ops->dma_unmap(r->t.dev, iova, len));
 }
 
@@ -249,7 +185,7 @@ static void region_close(struct zpci *z)
 	if (r->xfer && zpci_in_owner(z)) /* a child has something else there */
 		munmap(r->xfer, XFER_SIZE);
 	fd_closep(&r->xfer_fd);
-	free(r->maps);
+	source_map_fini(&r->sources);
 }
 
 static const struct zpci_ops region_ops = {
@@ -260,6 +196,8 @@ static const struct zpci_ops region_ops = {
 	.set_msi = transport_set_msi,
 	.reset = transport_reset,
 	.side_channel = transport_side_channel,
+	.add_window = transport_add_window,
+	.del_window = transport_del_window,
 	.liveness_fd = transport_liveness_fd,
 	.check = transport_check,
 	.close = region_close,

@@ -102,6 +102,22 @@ int transport_side_channel(struct zpci *z, int fd)
 	return transport_note(t, t->dev->ops->side_channel(t->dev, fd));
 }
 
+int transport_add_window(struct zpci *z, struct vfio_window *w)
+{
+	struct transport *t = transport_of(z);
+
+	if (t->dead)
+		return -ENODEV;
+	return t->dev->ops->add_window ? t->dev->ops->add_window(t->dev, w) : -EOPNOTSUPP;
+}
+
+void transport_del_window(struct zpci *z, struct vfio_window *w)
+{
+	struct transport *t = transport_of(z);
+
+	t->dev->ops->del_window(t->dev, w);
+}
+
 int transport_liveness_fd(struct zpci *z)
 {
 	struct transport *t = transport_of(z);

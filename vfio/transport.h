@@ -43,6 +43,8 @@ int transport_enable(struct transport *t);
 int transport_set_msi(struct zpci *z, int eventfd);
 int transport_reset(struct zpci *z);
 int transport_side_channel(struct zpci *z, int fd);
+int transport_add_window(struct zpci *z, struct vfio_window *w);
+void transport_del_window(struct zpci *z, struct vfio_window *w);
 int transport_liveness_fd(struct zpci *z);
 int transport_check(struct zpci *z);
 

@@ -134,6 +134,7 @@ int zpci_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_
 
 int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done)
 {
+	uint64_t here = z->counters.attached, here_bytes = z->counters.attached_bytes;
 	size_t ok = 0;
 	int r = check_owner(z);
 
@@ -151,8 +152,10 @@ int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size
 	r = z->ops->store(z, v, n, &ok);
 	for (size_t i = 0; i < ok; i++)
 		z->counters.pcistb_bytes += v[i].len;
-	z->counters.pcistb += ok;
-	z->counters.batches++;
+	here = z->counters.attached - here;
+	z->counters.pcistb_bytes -= z->counters.attached_bytes - here_bytes;
+	z->counters.pcistb += ok - here;
+	z->counters.batches += here < n;
 	if (r < 0) {
 		z->counters.pcistb++;
 		z->counters.region_errors++;
@@ -222,4 +225,18 @@ int zpci_side_channel(struct zpci *z, int fd)
 	if (r < 0)
 		return r;
 	return z->ops->side_channel ? z->ops->side_channel(z, fd) : -EOPNOTSUPP;
+}
+
+int zpci_add_window(struct zpci *z, struct vfio_window *w)
+{
+	int r = check_owner(z);
+
+	if (r < 0)
+		return r;
+	return z->ops->add_window ? z->ops->add_window(z, w) : -EOPNOTSUPP;
+}
+
+void zpci_del_window(struct zpci *z, struct vfio_window *w)
+{
+	z->ops->del_window(z, w);
 }

@@ -13,7 +13,8 @@
  * - One submitter: a struct zpci belongs to the thread that opened it; a call from another one, or
  *   from a child after fork, fails with -EPERM and reaches no device.
  * - A store is one PCISTB, a load is one PCILG; nothing is split, merged, repeated or reordered.
- * - Counters count what the transport was asked to execute, never what was refused before.
+ * - Counters count what the transport was asked to execute, never what was refused before. Stores
+ *   that it executed in this process (attached.h) are counted apart: the others went to the device.
  *
  * Errors: -EINVAL refused by the common checks, nothing submitted · -EIO the device refused or
  * failed · -ENODEV the function is gone · -ETIMEDOUT no answer (the transport is dead from then on)
@@ -58,6 +59,8 @@ struct zpci_counters {
 	uint64_t pcistb_bytes;	/* payload bytes of successful stores */
 	uint64_t region_errors; /* requests the device failed */
 	uint64_t batches;	/* submissions that carried the stores */
+	uint64_t attached;	/* stores executed in this process: not among pcistb */
+	uint64_t attached_bytes;
 	uint64_t bounced;	/* stores whose source was copied for alignment's sake */
 	uint64_t bounced_bytes;
 };
@@ -109,6 +112,13 @@ int zpci_check(struct zpci *z);
 /* Gives a socket (borrowed) to whoever serves the function. -EOPNOTSUPP: hardware does. */
 int zpci_side_channel(struct zpci *z, int fd);
 
+/*
+ * From now on stores into the window are executed by it (attached.h). 0 · -EEXIST · -EOPNOTSUPP the
+ * transport sends everything to the device. Windows go before the door is closed.
+ */
+int zpci_add_window(struct zpci *z, struct vfio_window *w);
+void zpci_del_window(struct zpci *z, struct vfio_window *w);
+
 /* --- for transports --------------------------------------------------------------------------- */
 struct zpci_ops {
 	int (*load)(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len);
@@ -119,6 +129,8 @@ struct zpci_ops {
 	int (*set_msi)(struct zpci *z, int eventfd);
 	int (*reset)(struct zpci *z);
 	int (*side_channel)(struct zpci *z, int fd); /* NULL: none */
+	int (*add_window)(struct zpci *z, struct vfio_window *w); /* NULL: never */
+	void (*del_window)(struct zpci *z, struct vfio_window *w);
 	int (*liveness_fd)(struct zpci *z);
 	int (*check)(struct zpci *z);
 	void (*close)(struct zpci *z); /* frees the transport's own state, not @z itself */

@@ -7,6 +7,7 @@
 
 #include "ism_double.h"
 #include "suite.h"
+#include "vfio/attached.h"
 #include "vfio/base/log.h"
 #include "vfio/user/client.h"
 
@@ -15,6 +16,16 @@ int provider_vfio_user(struct provider *p, const char *socket)
 	const struct vu_client_params params = { .path = socket };
 
 	return vu_client_open(&params, &p->dev);
+}
+
+int provider_attached(struct provider *p, const char *socket)
+{
+	const struct vu_client_params params = { .path = socket };
+	struct vfio_device *below;
+	int r = vu_client_open(&params, &below);
+
+	p->attached = true;
+	return r ? r : vfio_attached_open(below, &p->dev);
 }
 
 int provider_double(struct provider *p, unsigned int index, unsigned int max, enum vfio_way way)
@@ -49,6 +60,8 @@ static int open_provider(struct provider *p, const char *spec)
 		return provider_double(p, 0, max, way);
 	if (!strncmp(spec, "vfio-user:", 10))
 		return provider_vfio_user(p, spec + 10);
+	if (!strncmp(spec, "attached:", 9))
+		return provider_attached(p, spec + 9);
 	return -EINVAL;
 }
 
@@ -61,7 +74,8 @@ static void usage(FILE *out)
 	      "  --provider bars[:MAX]          the same with ism-vfio-pci's BARs and no region;\n"
 	      "                                 both are opened by group, with ',cdev' behind by\n"
 	      "                                 device node and iommufd\n"
-	      "  --provider vfio-user:SOCKET    a function served on a vfio-user socket\n",
+	      "  --provider vfio-user:SOCKET    a function served on a vfio-user socket\n"
+	      "  --provider attached:SOCKET     the same, its DMB written by the attached transport\n",
 		out);
 }
 

@@ -18,6 +18,8 @@ struct provider {
 	/* gaddr is an address of this process: rows about page protection make sense. */
 	bool process_memory;
 	bool is_double;
+	/* The attached transport stands before the device: it has to execute stores itself. */
+	bool attached;
 };
 
 /*
@@ -28,5 +30,8 @@ int provider_double(struct provider *p, unsigned int index, unsigned int max, en
 
 /* A function served on a vfio-user socket. 0 or -errno. */
 int provider_vfio_user(struct provider *p, const char *socket);
+
+/* The same with the attached transport before it. 0 or -errno. */
+int provider_attached(struct provider *p, const char *socket);
 
 #endif

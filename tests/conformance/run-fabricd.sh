@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the conformance suite against a function of a fabric of its own.
-# usage: run-fabricd.sh ISM-FABRICD SMCD-CONFORMANCE
+# usage: run-fabricd.sh ISM-FABRICD SMCD-CONFORMANCE vfio-user|attached
 set -eu
 
 dir=$(mktemp -d)
@@ -31,4 +31,4 @@ while [ ! -S "$dir/ism1.sock" ]; do
 	sleep 0.1
 done
 # shellcheck disable=SC2086
-${MESON_EXE_WRAPPER:-} "$2" --provider "vfio-user:$dir/ism1.sock"
+${MESON_EXE_WRAPPER:-} "$2" --provider "$3:$dir/ism1.sock"

@@ -2,11 +2,13 @@
 #include "suite.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "vfio/attached.h"
 #include "vfio/base/endian.h"
 #include "vfio/base/fd.h"
 #include "vfio/zpci.h"
@@ -36,8 +38,48 @@ struct suite {
 	uint64_t token;
 	uint8_t reply[16]; /* READ_GID's, as the function keeps it */
 	uint8_t mem_before[2 * PAGE];
+	struct vfio_window window; /* the DMB, for the attached transport */
+	bool attached;
 	char why[160];
 };
+
+/* ---- the DMB as a window: stores end up in it as the device would have put them there ---- */
+
+static struct suite *suite_of(const struct vfio_window *w)
+{
+	return (struct suite *)(void *)((char *)(uintptr_t)w - offsetof(struct suite, window));
+}
+
+static bool window_open(const struct vfio_window *w)
+{
+	return true;
+}
+
+static bool window_store(struct vfio_window *w, uint32_t offset, const void *data, uint16_t len)
+{
+	if (offset > DMB_SIZE || len > DMB_SIZE - offset)
+		return false;
+	memcpy(suite_of(w)->shared + DMB + offset, data, len);
+	return true;
+}
+
+static int attach(struct suite *s)
+{
+	s->window = (struct vfio_window){ .key = (uint32_t)(s->token >> ATTACHED_SHIFT),
+		.open = window_open, .store = window_store };
+	s->attached = true;
+	return s->dev->ops->add_window(s->dev, &s->window);
+}
+
+/* What should have been stored here was, and nothing else. */
+static bool executed_where(struct suite *s, uint64_t here, enum effect effect)
+{
+	if (!s->attached || (s->dev->here_stores > here) == (effect == STORED))
+		return true;
+	snprintf(s->why, sizeof(s->why), effect == STORED ? "the device executed the store" :
+							    "the window executed something");
+	return false;
+}
 
 /* Whatever address space it names, the access reaches the provider. */
 static ssize_t access_bar(struct suite *s, const struct zpci_io_req *q)
@@ -265,6 +307,7 @@ static bool run_write(struct suite *s, const struct row *row, unsigned int nr)
 	struct zpci_io_req stored = q;
 	bool whole = row->pos == 16 && row->count >= 32;
 	uint8_t image[128] = { 0 };
+	uint64_t here;
 	size_t n = 0;
 	ssize_t ret;
 
@@ -281,8 +324,9 @@ static bool run_write(struct suite *s, const struct row *row, unsigned int nr)
 	if (row->pos >= 16 && row->pos < 48)
 		n = row->count < 48 - row->pos ? row->count : 48u - row->pos;
 	memcpy((uint8_t *)&stored + (n ? row->pos - 16 : 0), image + row->pos, n);
+	here = s->dev->here_stores;
 	ret = s->dev->ops->region_write(s->dev, &s->io, row->pos, image + row->pos, row->count);
-	if (!returned(s, "write", ret, row->ret) || !effect_is(s, row, &stored, row->effect))
+	if (!returned(s, "write", ret, row->ret) || !executed_where(s, here, row->effect) || !effect_is(s, row, &stored, row->effect))
 		return false;
 	if (whole)
 		return run_again(s, row, nr, &stored, ret < 0 ? ret : 1, row->effect);
@@ -457,6 +501,8 @@ int suite_run(struct provider *p)
 	s->dev = p->dev;
 	s->fd = -1;
 	r = begin(s);
+	if (r == 0 && p->attached)
+		r = attach(s);
 	printf("1..%u\n# %s, %s %u, longest store %u\n", num_rows, p->dev->ops->name,
 		s->bars ? "BARs, region" : "region", s->io.index, s->max);
 	for (unsigned int i = 0; r == 0 && i < num_rows; i++) {
@@ -477,6 +523,8 @@ int suite_run(struct provider *p)
 			printf("# %s\n", s->why);
 		failures += !ok;
 	}
+	if (s->attached)
+		s->dev->ops->del_window(s->dev, &s->window);
 	end(s);
 	free(s);
 	return r < 0 ? r : failures;
