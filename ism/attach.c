@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The driver's end of the side channel, see attach.h. A channel that failed once is closed: the
- * function goes on without.
+ * function goes on without, and what is mapped stays so.
  */
 #include "ism/attach.h"
 
@@ -37,82 +37,77 @@ bool ism_can_attach(const struct ism_dev *dev)
 	return dev->side_fd >= 0;
 }
 
-/* Waits for the reply to @op. Its error, or what ended the channel. */
-static int take_reply(struct ism_dev *dev, const struct attach_msg *req, int fds[ATTACH_MAX_FDS],
+/* Waits for the reply to *m, and puts it there. Its error, or what ended the channel. */
+static int take_reply(struct ism_dev *dev, struct attach_msg *m, int fds[ATTACH_MAX_FDS],
 	unsigned int *nfds)
 {
 	struct pollfd p = { .fd = dev->side_fd, .events = POLLIN };
 	struct attach_msg ans;
 	ssize_t n;
 
-	*nfds = 0;
 	if (poll(&p, 1, REPLY_TIMEOUT_MS) != 1)
 		return -ETIMEDOUT;
 	n = fd_recv(dev->side_fd, &ans, sizeof(ans), fds, ATTACH_MAX_FDS, nfds, MSG_DONTWAIT);
-	if (n != (ssize_t)sizeof(ans) || ans.magic != ATTACH_MAGIC || ans.op != req->op ||
-	    ans.token != req->token || ans.error > 0 || ans.error < -4095)
+	if (n != (ssize_t)sizeof(ans) || ans.magic != ATTACH_MAGIC || ans.op != m->op ||
+	    ans.token != m->token || ans.error > 0 || ans.error < -4095)
 		return -EPROTO;
+	*m = ans;
 	return ans.error;
 }
 
-/*
- * One request and its reply. *nfds descriptors came with it. Negative: none are left.
- */
-static int call(struct ism_dev *dev, enum attach_op op, uint64_t token, const int *give,
-	unsigned int ngive, int fds[ATTACH_MAX_FDS], unsigned int *nfds)
+int ism_attach_call(struct ism_dev *dev, struct attach_msg *m, const int *give, unsigned int ngive,
+	int fds[ATTACH_MAX_FDS], unsigned int want)
 {
-	const struct attach_msg req = { .magic = ATTACH_MAGIC, .op = op, .token = token };
+	unsigned int n = 0;
 	int r;
 
+	m->magic = ATTACH_MAGIC;
 	if (dev->side_fd < 0)
 		return -EOPNOTSUPP;
-	if (fd_send(dev->side_fd, &req, sizeof(req), give, ngive, MSG_DONTWAIT) != sizeof(req))
+	if (fd_send(dev->side_fd, m, sizeof(*m), give, ngive, MSG_DONTWAIT) != sizeof(*m))
 		r = -EPROTO;
 	else
-		r = take_reply(dev, &req, fds, nfds);
-	if (r < 0)
-		while (*nfds)
-			fd_closep(&fds[--*nfds]);
+		r = take_reply(dev, m, fds, &n);
+	if (r == 0 && n == want)
+		return 0;
+	while (n)
+		fd_closep(&fds[--n]);
 	if (r == -EPROTO || r == -ETIMEDOUT) {
 		log_warn("the fabric's side channel failed (%s): channels are mediated from now on",
 			strerror(-r));
 		fd_closep(&dev->side_fd);
 		return -EOPNOTSUPP;
 	}
-	return r;
+	return r < 0 ? r : -EPROTO;
 }
 
 int ism_offer_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, const int *more,
 	unsigned int nmore)
 {
+	struct attach_msg m = { .op = ATTACH_OFFER, .token = dmb->token };
 	int give[ATTACH_MAX_FDS] = { dmb->fd };
 	int fds[ATTACH_MAX_FDS];
-	unsigned int nfds = 0;
-	int r;
 
 	if (nmore >= ATTACH_MAX_FDS)
 		return -EINVAL;
 	if (nmore > 0)
 		memcpy(&give[1], more, nmore * sizeof(*more));
-	r = call(dev, ATTACH_OFFER, dmb->token, give, nmore + 1, fds, &nfds);
-	while (nfds)
-		fd_closep(&fds[--nfds]);
-	return r;
+	return ism_attach_call(dev, &m, give, nmore + 1, fds, 0);
 }
 
 int ism_take_dmb(struct ism_dev *dev, uint64_t token, uint32_t size, int *fds, unsigned int nfds)
 {
+	struct attach_msg m = { .op = ATTACH_TAKE, .token = token };
 	int got[ATTACH_MAX_FDS];
-	unsigned int n = 0;
-	int r = call(dev, ATTACH_TAKE, token, NULL, 0, got, &n);
+	int r = ism_attach_call(dev, &m, NULL, 0, got, nfds);
 
 	if (r < 0)
 		return r;
-	if (n != nfds || fd_check_sealed(got[0], size) < 0) {
-		while (n)
-			fd_closep(&got[--n]);
+	if (fd_check_sealed(got[0], size) < 0) {
+		while (nfds)
+			fd_closep(&got[--nfds]);
 		return -EPROTO;
 	}
-	memcpy(fds, got, n * sizeof(*fds));
+	memcpy(fds, got, nfds * sizeof(*fds));
 	return 0;
 }

@@ -3,9 +3,30 @@
  * attach.h - handing a DMB to its writer (software fabrics only)
  *
  * On a software fabric a DMB is a memory file, so its one authorised writer may as well write it
- * itself. The owner offers a registered DMB: the memory and whatever else the two sides need to
- * work without the fabric. The fabric keeps the descriptors until the function with the DMB's RGID
- * takes them; it understands none of them. This is the kernel's attach_dmb, between processes.
+ * itself. This is the kernel's attach_dmb, between processes, in two forms:
+ *
+ * - for applications: the owner offers a registered DMB, with whatever else the two sides need to work
+ *   without the fabric. The fabric keeps the descriptors until the function with the DMB's RGID takes
+ *   them; it understands none of them.
+ * - for the writer's driver (vfio/attached.h): the owner consents once per writer, and the fabric hands
+ *   out the memory of any DMB for that writer that is a memory file of its own. The driver's PCISTBs
+ *   are then executed in its process, and the fabric keeps the last word.
+ *
+ * What the two share in the second form, and what it lets them do to each other:
+ *
+ *	gate	made and written by the fabric, one per writer, read-only for it. A word for each DMB
+ *		it was given, cleared when the DMB ends, and one for all, set while the fabric wants
+ *		to see every store itself (a fault, a knob, an error state). Looked at before every
+ *		store: what is not open goes to the function, whose answer is the device's
+ *	bell	made by the owner, one per writer, instead of the SBA, which it must not reach: in it
+ *		it could swallow the signals of others. Bits, masks and a summary as in an SBA, but
+ *		only of the DMBs of this writer: the owner ignores the other bits. So a hostile writer
+ *		spoils its own signals and nobody else's
+ *	wake	one end of a socket, for an owner that sleeps, not an eventfd: a hostile owner could
+ *		make that one block its writer for ever; a send with MSG_DONTWAIT never does
+ *
+ * A store that was on its way when its DMB ended may still land in memory that nobody uses any more,
+ * as on hardware; the owner's quarantine and the rule that DMBs are never reused are for that.
  *
  * The messages travel on a side channel: a SOCK_SEQPACKET pair whose other end the driver hands to
  * the server of its function (zpci_side_channel()). One request, one reply, in order; a peer that
@@ -16,31 +37,69 @@
  *		function), -EALREADY, -ENOSPC (too many offers that nobody took), -EINVAL
  *	TAKE	token of a DMB that names this function's GID as its writer. 0 with the descriptors;
  *		-ENOENT (no such DMB, not this function's to write, or nothing offered)
+ *	GATE	0 with the gate; -EOPNOTSUPP (every store goes to the function), -ENOMEM
+ *	CONSENT	gid of a writer, descriptors {bell, wake}. 0, -EALREADY, -ENETUNREACH (no such GID)
+ *	BELL	gid of an owner. 0 with its bell and wake for us; -ENOENT (it did not consent)
+ *	MAP	token as for TAKE. 0 with the memory, slot and key of the gate, SBA index and length;
+ *		-ENOENT as above, without consent, or no file of its own; -ENOSPC (no slot)
  *
- * An offer is taken once. It ends with the DMB's registration.
+ * An offer is taken once. It ends with the DMB's registration, as a mapping does.
  */
 #ifndef SMCDU_ISM_ATTACH_H
 #define SMCDU_ISM_ATTACH_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
-#define ATTACH_MAGIC	  0x49534d41u /* "ISMA" */
+#include "ism/proto.h"
+
+#define ATTACH_MAGIC	  0x49534d42u /* "ISMB" */
 #define ATTACH_MAX_FDS	  4u
 #define ATTACH_MAX_OFFERS 256u /* per function, not yet taken */
 
 enum attach_op {
 	ATTACH_OFFER = 1,
 	ATTACH_TAKE = 2,
+	ATTACH_GATE = 3,
+	ATTACH_CONSENT = 4,
+	ATTACH_BELL = 5,
+	ATTACH_MAP = 6,
 };
 
 struct attach_msg { /* request and reply */
 	uint32_t magic;
 	uint32_t op;
-	uint64_t token;
+	uint64_t token; /* CONSENT, BELL: a GID */
+	uint64_t key;	/* MAP's reply */
+	uint32_t slot;
+	uint32_t len;
+	uint32_t idx;
 	int32_t error; /* reply: 0 or negative errno */
-	uint32_t reserved;
 };
 
-_Static_assert(sizeof(struct attach_msg) == 24, "attach message");
+_Static_assert(sizeof(struct attach_msg) == 40, "attach message");
+
+/* The fabric's word, for one writer. */
+#define ATTACH_GATE_SIZE 16384u
+#define ATTACH_SLOTS	 2047u
+
+struct attach_gate {
+	_Atomic uint64_t shut;		     /* not 0: every store goes to the function */
+	_Atomic uint64_t slot[ATTACH_SLOTS]; /* the key of what is attached there; keys never return */
+};
+
+/* The signals of one writer. */
+#define ATTACH_BELL_SIZE 4096u
+
+struct attach_bell {
+	_Atomic uint32_t rung;	 /* there are bits; set after them */
+	_Atomic uint32_t asleep; /* wake me: set by the owner, taken by whoever rings */
+	uint64_t reserved;
+	_Atomic uint64_t bits[ISM_SBA_WORDS]; /* bit 63 - n % 64 of word n / 64: index 32 + n */
+	_Atomic uint16_t mask[ISM_NR_DMBS];
+};
+
+_Static_assert(sizeof(struct attach_gate) == ATTACH_GATE_SIZE, "gate");
+_Static_assert(sizeof(struct attach_bell) == ATTACH_BELL_SIZE, "bell");
 
 #endif

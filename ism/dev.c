@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ism/sba.h"
+#include "ism/window.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
@@ -143,6 +144,7 @@ int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **r
 	dev->shared.fd = -1;
 	dev->irq_fd = -1;
 	dev->side_fd = -1;
+	ism_windows_init(&dev->windows);
 	r = check_function(dev);
 	if (r == 0)
 		r = init_function(dev);
@@ -154,6 +156,8 @@ int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **r
 	}
 	ism_dev_enable_irq(dev);
 	ism_attach_open(dev);
+	if (params->map_dmbs)
+		ism_windows_open(dev);
 	*ret = dev;
 	return 0;
 }
@@ -162,6 +166,7 @@ struct ism_dev *ism_close(struct ism_dev *dev)
 {
 	if (!dev)
 		return NULL;
+	ism_windows_close(dev);
 	ism_dmb_unregister_all(dev);
 	if (dev->has_ieq)
 		ism_cmd_unreg_ieq(&dev->port);
@@ -285,8 +290,12 @@ static unsigned int deliver_held(struct ism_dev *dev)
 	return deliver_events(dev, dev->held, n, lost);
 }
 
-/* Bits of one word. The table is asked anew for each: a handler may have unregistered the next. */
-static unsigned int deliver_word(struct ism_dev *dev, unsigned int k, uint64_t bits)
+/*
+ * Bits of one word, of the SBA or of a peer's bell. The table is asked anew for each: a handler may
+ * have unregistered the next.
+ */
+static unsigned int deliver_word(struct ism_dev *dev, struct ism_bell *bell, unsigned int k,
+	uint64_t bits)
 {
 	unsigned int n = 0;
 
@@ -294,16 +303,37 @@ static unsigned int deliver_word(struct ism_dev *dev, unsigned int k, uint64_t b
 		unsigned int bit = (unsigned int)__builtin_clzll(bits);
 		uint32_t idx = ISM_DMB_IDX_MIN + 64 * k + bit;
 		struct ism_dmb_entry *e = dev->dmbs[idx];
-		uint16_t mask = ism_sba_take_mask(dev->sba, idx);
+		uint16_t mask = bell ? ism_bell_take_mask(bell, idx) :
+				       ism_sba_take_mask(dev->sba, idx);
 
 		bits &= ~(UINT64_C(1) << (63 - bit));
 		if (!e || e->state != ISM_DMB_LIVE) /* a late store */
+			continue;
+		if (bell && e->dmb.rgid != bell->gid) /* not its to signal */
 			continue;
 		n++;
 		if (dev->handler->dmb)
 			dev->handler->dmb(dev->ctx, &e->dmb, mask);
 	}
 	dev->port.counters.signals += n;
+	return n;
+}
+
+/* A handler may replace or drop any bell, so the next one is looked for from the start. */
+static unsigned int deliver_bells(struct ism_dev *dev)
+{
+	uint64_t bits[ISM_SBA_WORDS];
+	uint64_t round = ++dev->windows.round;
+	struct ism_bell *b;
+	unsigned int n = 0;
+
+	while ((b = ism_bell_next(dev, round, bits)) != NULL) {
+		for (unsigned int k = 0; k < ISM_SBA_WORDS; k++) {
+			if (bits[k])
+				n += deliver_word(dev, b, k, bits[k]);
+		}
+		ism_bell_put(b);
+	}
 	return n;
 }
 
@@ -320,8 +350,9 @@ unsigned int ism_poll(struct ism_dev *dev)
 		uint64_t bits = ism_sba_take(dev->sba, k);
 
 		if (bits)
-			n += deliver_word(dev, k, bits);
+			n += deliver_word(dev, NULL, k, bits);
 	}
+	n += deliver_bells(dev);
 	if (dev->nheld || dev->held_lost)
 		n += deliver_held(dev);
 	events = ism_dev_take_events(dev, ev, &lost);
@@ -333,13 +364,15 @@ unsigned int ism_poll(struct ism_dev *dev)
 
 int ism_irq_fd(const struct ism_dev *dev)
 {
-	return dev->irq_fd;
+	return dev->windows.wake_fd >= 0 ? dev->windows.wake_fd : dev->irq_fd;
 }
 
 bool ism_irq_arm(struct ism_dev *dev)
 {
+	bool rung = ism_bells_arm(dev);
+
 	ism_sba_clear_s(dev->sba);
-	return ism_sba_any(dev->sba) || ism_sba_e(dev->sba) || ism_ieq_pending(&dev->ieq) ||
+	return rung || ism_sba_any(dev->sba) || ism_sba_e(dev->sba) || ism_ieq_pending(&dev->ieq) ||
 	       dev->nheld || dev->held_lost;
 }
 
@@ -347,6 +380,8 @@ void ism_irq_ack(struct ism_dev *dev)
 {
 	uint64_t count;
 
+	if (dev->windows.wake_fd >= 0 && !ism_bells_ack(dev))
+		return;
 	if (dev->irq_fd >= 0 && read(dev->irq_fd, &count, sizeof(count)) == sizeof(count))
 		dev->port.counters.irqs += count;
 }

@@ -9,10 +9,12 @@
 #ifndef SMCDU_ISM_DEV_H
 #define SMCDU_ISM_DEV_H
 
+#include "ism/attach.h"
 #include "ism/cmd.h"
 #include "ism/ieq.h"
 #include "ism/ism.h"
 #include "ism/proto.h"
+#include "ism/window.h"
 
 enum ism_dmb_state {
 	ISM_DMB_LIVE,
@@ -64,6 +66,7 @@ struct ism_dev {
 
 	int irq_fd;
 	int side_fd; /* to the fabric, see attach.h; -1: none */
+	struct ism_windows windows;
 };
 
 /* A zeroed sealed memfd of @size bytes, mapped here and for the device. 0 or -errno. */
@@ -100,6 +103,13 @@ void ism_dev_enable_irq(struct ism_dev *dev);
 
 /* Opens the side channel where the fabric has one. */
 void ism_attach_open(struct ism_dev *dev);
+
+/*
+ * One request on it (op, token, @ngive descriptors, borrowed) and its reply, which replaces *m and has
+ * brought @want descriptors. Negative: none are left.
+ */
+int ism_attach_call(struct ism_dev *dev, struct attach_msg *m, const int *give, unsigned int ngive,
+	int fds[ATTACH_MAX_FDS], unsigned int want);
 
 /*
  * Fills the profile's answers, before interrupts are enabled (it enables them if the function needs

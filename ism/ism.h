@@ -95,6 +95,7 @@ struct ism_params {
 	void *ctx;
 	const char *name;	  /* for log lines; not copied */
 	bool skip_selftest;
+	bool map_dmbs; /* consent to and use what vfio/attached.h is about */
 	unsigned int quarantine_ms; /* 0: 10 */
 };
 
@@ -148,6 +149,19 @@ int ism_offer_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, const int *mor
  * not to us · -EPROTO something else was offered · -EOPNOTSUPP.
  */
 int ism_take_dmb(struct ism_dev *dev, uint64_t token, uint32_t size, int *fds, unsigned int nfds);
+
+/*
+ * DMBs that are written without the device (attach.h), if ism_params.map_dmbs was set. ism_consent()
+ * lets the function @gid map what we register for it, from now on, and once more after it has begun
+ * anew. ism_map_dmb(): moves to the DMB @token of the function @gid, of at least @size bytes, are
+ * executed in this process from now on, as far as the fabric lets us; ism_unmap_dmb() ends that, at
+ * the latest when the DMB has gone. ism_forget_peer(): @gid begins anew. 0 · -EOPNOTSUPP door or
+ * fabric do not do it · -ENOENT, -ENOSPC as attach.h says · -EPROTO · -ENOMEM.
+ */
+int ism_consent(struct ism_dev *dev, uint64_t gid);
+int ism_map_dmb(struct ism_dev *dev, uint64_t gid, uint64_t token, uint32_t size);
+void ism_unmap_dmb(struct ism_dev *dev, uint64_t token);
+void ism_forget_peer(struct ism_dev *dev, uint64_t gid);
 
 /* One move; split at 4 KiB lines of @offset by the driver. */
 struct ism_move {

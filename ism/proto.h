@@ -161,6 +161,7 @@ _Static_assert(sizeof(struct ism_req_signal_ieq) == 32, "SIGNAL_IEQ");
 #define ISM_SBA_SCAN	 8u    /* first aligned 64-bit word that is scanned: indexes 32.. */
 #define ISM_SBA_WORDS	 30u
 #define ISM_SBA_MASKS	 256u  /* be16 per index */
+#define ISM_MASK_FIRST	 0x1000u /* mask for signal index 0, rotated right by the index */
 
 /* IEQ: 512 bytes of one page. */
 #define ISM_IEQ_LEN	 512u

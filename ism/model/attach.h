@@ -2,16 +2,39 @@
 /*
  * attach.h - DMBs handed from their owner to their writer
  *
- * The fabric's side of ism/attach.h: it keeps what an owner offers with one of its DMBs until the
- * function whose GID is the DMB's RGID takes it, once. It looks at no descriptor.
+ * The fabric's side of ism/attach.h. For applications it keeps what an owner offers with one of its
+ * DMBs until the function whose GID is the DMB's RGID takes it, once; it looks at no descriptor. To a
+ * writer's driver it hands the memory of DMBs, with the gate by which it can end or suspend that.
  *
- * Invariants: an offer belongs to a registered DMB and ends with it; a function has at most
- * ATTACH_MAX_OFFERS that nobody took.
+ * Invariants
+ * - An offer belongs to a registered DMB and ends with it; a function has at most ATTACH_MAX_OFFERS
+ *   that nobody took.
+ * - A word of the gate is its DMB's key exactly while a store by the gate's function would succeed and
+ *   do nothing but what a window does; keys are never used twice. The gate is shut while a knob or a
+ *   fault of the function has an effect on stores: then they are seen here.
+ * - Consent and gate end with the client on either side.
  */
 #ifndef SMCDU_MODEL_ATTACH_H
 #define SMCDU_MODEL_ATTACH_H
 
 #include "ism/model/fabric.h"
+
+#define ATTACH_SLOT_WORDS ((ATTACH_SLOTS + 63) / 64)
+
+/* An owner's consent: the bell and the socket for one writer. */
+struct attach_consent {
+	uint64_t gid;
+	int fds[2];
+	struct attach_consent *next;
+};
+
+/* What a function has of all this. */
+struct attach_state {
+	struct attach_gate *gate; /* NULL: none */
+	int gate_fd;
+	uint64_t used[ATTACH_SLOT_WORDS];
+	struct attach_consent *consents; /* of this function, as an owner */
+};
 
 /* 0 and the descriptors are the fabric's, or as attach.h says and they stay the caller's. */
 int attach_offer(struct function *fn, uint64_t token, const int *fds, unsigned int n);
@@ -19,7 +42,22 @@ int attach_offer(struct function *fn, uint64_t token, const int *fds, unsigned i
 /* 0 with *n descriptors, the caller's from then on, or -ENOENT. */
 int attach_take(struct function *fn, uint64_t token, int fds[ATTACH_MAX_FDS], unsigned int *n);
 
-/* Closes what nobody took. */
+/*
+ * The requests of the second form. As attach.h says; descriptors in *ret and fds are the fabric's,
+ * those given to attach_consent() become so on success.
+ */
+int attach_gate(struct function *fn, int *ret);
+int attach_consent(struct function *fn, uint64_t gid, const int fds[2]);
+int attach_bell(struct function *fn, uint64_t gid, const int **fds);
+int attach_map(struct function *fn, struct attach_msg *m, int *ret);
+
+/* Something changed that a store may depend on: sets all gates anew. */
+void attach_review(struct fabric *f);
+
+/* The DMB ends: closes what nobody took, and the word of the gate. */
 void attach_withdraw(struct dmb *d);
+
+/* The function's client is gone or begins anew. */
+void attach_leave(struct function *fn);
 
 #endif

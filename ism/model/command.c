@@ -49,6 +49,7 @@ static uint16_t reg_sba(struct function *fn, const union request *req, union res
 		return ret_of(fn, KNOB_ret_address);
 	fn->sba = page;
 	fn->sba_iova = iova;
+	attach_review(fn->fabric);
 	return 0;
 }
 
@@ -57,6 +58,7 @@ static uint16_t unreg_sba(struct function *fn, const union request *req, union r
 	if (!fn->sba)
 		return ret_of(fn, KNOB_ret_state);
 	fn->sba = NULL;
+	attach_review(fn->fabric);
 	return 0;
 }
 
@@ -117,6 +119,7 @@ static uint16_t add_vlan(struct function *fn, const union request *req, union re
 	if (fn->num_vlans == ISM_NR_VLANS)
 		return ret_of(fn, KNOB_ret_limit);
 	fn->vlan[fn->num_vlans++] = (uint16_t)vlan;
+	attach_review(fn->fabric);
 	return 0;
 }
 
@@ -145,6 +148,7 @@ static uint16_t del_vlan(struct function *fn, const union request *req, union re
 		if (fn->vlan[i] != vlan)
 			continue;
 		fn->vlan[i] = fn->vlan[--fn->num_vlans];
+		attach_review(fn->fabric);
 		tell_vlan_left(fn, (uint16_t)vlan);
 		return 0;
 	}

@@ -53,6 +53,8 @@ struct fabric *fabric_free(struct fabric *f)
 	if (!f)
 		return NULL;
 	for (i = 0; i < f->n; i++)
+		attach_leave(f->fn[i]);
+	for (i = 0; i < f->n; i++)
 		function_free(f->fn[i]);
 	DL_FOREACH_SAFE (f->later, l, tmp)
 		free(l);

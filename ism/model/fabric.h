@@ -54,6 +54,8 @@ struct dmb {
 	int offer[ATTACH_MAX_FDS];
 	unsigned int nr_offer; /* descriptors; 0: nothing */
 	bool offered;	       /* once is enough */
+	uint64_t key; /* in its writer's gate, at slot; 0: not mapped by it */
+	uint32_t slot;
 	UT_hash_handle hh;	 /* fabric->dmbs */
 	struct dmb *prev, *next; /* owner->owned */
 	struct dmb *wprev, *wnext; /* writer->writes */
@@ -77,6 +79,7 @@ struct fabric {
 	struct dmb *dmbs; /* by token */
 	struct later *later;
 	unsigned int later_count;
+	uint64_t last_key; /* the last one given out (attach.h) */
 	uint64_t (*now)(void); /* monotonic ns; tests replace it */
 };
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 #ifdef HAVE_SYSTEMD
@@ -321,11 +322,23 @@ static int run(struct fabricd *d)
 	return 0;
 }
 
+/* A DMB costs a descriptor; the soft limit is a relic of select(2). */
+static void raise_nofile(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return;
+	rl.rlim_cur = rl.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &rl);
+}
+
 static int start(struct fabricd *d, const struct options *o)
 {
 	unsigned int i;
 	int r;
 
+	raise_nofile();
 	r = loop_init(&d->loop);
 	if (!r)
 		r = watch_signals(d);

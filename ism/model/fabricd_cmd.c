@@ -193,7 +193,10 @@ static char *do_knob(struct ctl *c, char **word, size_t n)
 		return refused(word[1], "no such knob; see ism-fabricd --list-knobs");
 	if (r == -ERANGE)
 		return refused(word[1], "value out of range; see ism-fabricd --list-knobs");
-	return r ? refused(word[1], "not a number") : ok("");
+	if (r)
+		return refused(word[1], "not a number");
+	attach_review(c->fabric);
+	return ok("");
 }
 
 static char *do_help(struct ctl *c, char **word, size_t n)

@@ -34,6 +34,13 @@ static void *host_resolve(void *ctx, uint64_t iova, size_t len, bool write)
 	return vu_conn_dma(p->conn, iova, len, write);
 }
 
+static int host_memory_fd(void *ctx, uint64_t iova, size_t len)
+{
+	struct port *p = ctx;
+
+	return vu_conn_dma_fd(p->conn, iova, len);
+}
+
 static void host_irq(void *ctx)
 {
 	struct port *p = ctx;
@@ -50,6 +57,7 @@ static void host_unplugged(void *ctx)
 
 static const struct function_host host = {
 	.resolve = host_resolve,
+	.memory_fd = host_memory_fd,
 	.irq = host_irq,
 	.unplugged = host_unplugged,
 };

@@ -12,22 +12,68 @@
 
 _Static_assert(offsetof(struct side, src) == 0, "a source is its side");
 
-static int execute(struct side *s, const struct attach_msg *req, int *fds, unsigned int *nfds,
-	int *out, unsigned int *nout)
+/* Descriptors of a reply: @own is ours to close when it was sent, the others are the fabric's. */
+struct reply {
+	int fds[ATTACH_MAX_FDS];
+	unsigned int n;
+	bool own;
+};
+
+static int give_bell(struct side *s, uint64_t gid, struct reply *out)
+{
+	const int *fds;
+	int r = attach_bell(s->fn, gid, &fds);
+
+	if (r == 0) {
+		out->fds[0] = fds[0];
+		out->fds[1] = fds[1];
+		out->n = 2;
+	}
+	return r;
+}
+
+/* What takes no descriptors. */
+static int execute_plain(struct side *s, struct attach_msg *m, struct reply *out)
 {
 	int r;
 
-	switch (req->op) {
-	case ATTACH_OFFER:
-		r = attach_offer(s->fn, req->token, fds, *nfds);
-		if (r == 0)
-			*nfds = 0; /* the fabric's now */
-		return r;
+	switch (m->op) {
 	case ATTACH_TAKE:
-		return *nfds ? -EINVAL : attach_take(s->fn, req->token, out, nout);
+		out->own = true;
+		return attach_take(s->fn, m->token, out->fds, &out->n);
+	case ATTACH_GATE:
+		r = attach_gate(s->fn, &out->fds[0]);
+		break;
+	case ATTACH_MAP:
+		r = attach_map(s->fn, m, &out->fds[0]);
+		break;
+	case ATTACH_BELL:
+		return give_bell(s, m->token, out);
 	default:
 		return -EOPNOTSUPP;
 	}
+	out->n = r == 0;
+	return r;
+}
+
+static int execute(struct side *s, struct attach_msg *m, const int *fds, unsigned int *nfds,
+	struct reply *out)
+{
+	int r;
+
+	switch (m->op) {
+	case ATTACH_OFFER:
+		r = attach_offer(s->fn, m->token, fds, *nfds);
+		break;
+	case ATTACH_CONSENT:
+		r = *nfds == 2 ? attach_consent(s->fn, m->token, fds) : -EINVAL;
+		break;
+	default:
+		return *nfds ? -EINVAL : execute_plain(s, m, out);
+	}
+	if (r == 0)
+		*nfds = 0; /* the fabric's now */
+	return r;
 }
 
 static void broke(struct side *s, const char *why)
@@ -39,8 +85,9 @@ static void broke(struct side *s, const char *why)
 /* One request. False: the channel ended, or nothing was there. */
 static bool serve(struct side *s)
 {
-	int fds[ATTACH_MAX_FDS], out[ATTACH_MAX_FDS];
-	unsigned int nfds = 0, nout = 0;
+	int fds[ATTACH_MAX_FDS];
+	unsigned int nfds = 0;
+	struct reply out = { .n = 0 };
 	struct attach_msg m;
 	ssize_t n = fd_recv(s->src.fd, &m, sizeof(m), fds, ATTACH_MAX_FDS, &nfds, MSG_DONTWAIT);
 	bool ok;
@@ -52,14 +99,15 @@ static bool serve(struct side *s)
 		return false;
 	}
 	ok = n == (ssize_t)sizeof(m) && m.magic == ATTACH_MAGIC;
-	if (ok) {
-		m.error = execute(s, &m, fds, &nfds, out, &nout);
-		ok = fd_send(s->src.fd, &m, sizeof(m), out, nout, MSG_DONTWAIT) == sizeof(m);
-	}
+	if (ok)
+		m.error = execute(s, &m, fds, &nfds, &out);
+	/* Before the reply: whoever has it finds that nothing was kept. */
 	while (n > 0 && nfds)
 		fd_closep(&fds[--nfds]);
-	while (nout)
-		fd_closep(&out[--nout]);
+	if (ok)
+		ok = fd_send(s->src.fd, &m, sizeof(m), out.fds, out.n, MSG_DONTWAIT) == sizeof(m);
+	while (out.own && out.n)
+		fd_closep(&out.fds[--out.n]);
 	if (!ok)
 		broke(s, "the client broke its protocol or does not read");
 	return ok;

@@ -75,6 +75,7 @@ int fault_apply(struct function *fn, const char *kind, const char *const *args, 
 {
 	uint32_t n = 0, ret = 0x01ff;
 	size_t i;
+	int r;
 
 	for (i = 0; i < fault_kinds_count && strcmp(fault_kinds[i].name, kind); i++)
 		;
@@ -93,7 +94,9 @@ int fault_apply(struct function *fn, const char *kind, const char *const *args, 
 		return -EINVAL;
 	if (nargs == 2 && (number(args[1], 0xfffe, &ret) || !ret))
 		return -EINVAL;
-	return apply_number(&fn->faults, i, n, ret);
+	r = apply_number(&fn->faults, i, n, ret);
+	attach_review(fn->fabric);
+	return r;
 }
 
 void fault_clear(struct function *fn)
@@ -101,4 +104,5 @@ void fault_clear(struct function *fn)
 	if (fn->faults.error)
 		function_leave_error(fn);
 	memset(&fn->faults, 0, sizeof(fn->faults));
+	attach_review(fn->fabric);
 }

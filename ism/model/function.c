@@ -23,6 +23,7 @@ struct function *function_new(struct fabric *f, unsigned int nr, uint64_t gid)
 	fn->fabric = f;
 	fn->nr = nr;
 	fn->gid = gid;
+	fn->attach.gate_fd = -1;
 	pci_config_init(&fn->config, fabric_knob(f, KNOB_bar2_size));
 	return fn;
 }
@@ -64,6 +65,7 @@ int function_attach(struct function *fn, const struct function_host *host, void 
 	fn->ctx = ctx;
 	fn->stall_ms = 0;
 	pci_config_init(&fn->config, fabric_knob(fn->fabric, KNOB_bar2_size));
+	attach_review(fn->fabric);
 	return 0;
 }
 
@@ -88,6 +90,7 @@ static void restart(struct function *fn)
 	fn->faults.error = false;
 	fn->count.resets++;
 	notify_peers(fn, 0, ISM_EV_USER_DISABLED, ISM_EV_GID_DISABLED);
+	attach_leave(fn);
 	drop_registrations(fn);
 	if (fabric_knob(fn->fabric, KNOB_gid_change))
 		change_gid(fn);
@@ -101,6 +104,7 @@ void function_detach(struct function *fn)
 	fn->msi = false;
 	fn->host = NULL;
 	fn->ctx = NULL;
+	attach_review(fn->fabric);
 }
 
 int function_reset(struct function *fn)
@@ -115,6 +119,7 @@ int function_reset(struct function *fn)
 	if (fabric_knob(f, KNOB_reset_keeps)) {
 		fn->faults.error = false;
 		fn->count.resets++;
+		attach_review(f);
 		return 0;
 	}
 	restart(fn);
@@ -126,6 +131,7 @@ void function_enter_error(struct function *fn)
 	if (fn->faults.error)
 		return;
 	fn->faults.error = true;
+	attach_review(fn->fabric);
 	notify_peers(fn, ISM_EV_OWNER_ERROR, ISM_EV_USER_ERROR, ISM_EV_GID_ERROR);
 }
 
@@ -134,11 +140,13 @@ void function_leave_error(struct function *fn)
 	fn->faults.error = false;
 	if (!fabric_knob(fn->fabric, KNOB_error_keeps))
 		drop_registrations(fn);
+	attach_review(fn->fabric);
 }
 
 void function_unplug(struct function *fn)
 {
 	fn->faults.unplugged = true;
+	attach_review(fn->fabric);
 	if (fn->host)
 		fn->host->unplugged(fn->ctx);
 }
@@ -188,8 +196,11 @@ static int store(struct function *fn, uint8_t pcias, uint64_t offset, const void
 		r = check_store(fn, pcias, offset, len);
 	if (r)
 		return r;
-	if (fault_take(&fn->faults.fail_stores))
+	if (fault_take(&fn->faults.fail_stores)) {
+		if (!fn->faults.fail_stores)
+			attach_review(fn->fabric);
 		return -EIO;
+	}
 	if (!len && (pcias != ISM_PCIAS_MOVE || fabric_knob(fn->fabric, KNOB_zero_length) == 1))
 		return 0;
 	if (pcias == ISM_PCIAS_MOVE)
@@ -273,6 +284,8 @@ void function_dma_unmapped(struct function *fn, uint64_t iova, uint64_t size)
 		if (overlaps(d->iova, d->len, iova, size))
 			dmb_unregister(fn, d->token);
 	}
+	if (!fn->sba)
+		attach_review(fn->fabric);
 }
 
 void function_set_msi(struct function *fn, bool enabled)

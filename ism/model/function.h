@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ism/model/attach.h"
 #include "ism/model/config.h"
 #include "ism/model/fabric.h"
 #include "ism/model/faults.h"
@@ -43,6 +44,11 @@ struct function_host {
 	void (*irq)(void *ctx);
 	/* The function was unplugged: detach soon (not from within this call). */
 	void (*unplugged)(void *ctx);
+	/*
+	 * The file (borrowed) that [iova, iova+len) is the whole of, or -1. NULL: DMBs are not handed to
+	 * their writers' drivers.
+	 */
+	int (*memory_fd)(void *ctx, uint64_t iova, size_t len);
 };
 
 struct function_counters {
@@ -88,6 +94,7 @@ struct function {
 	uint32_t num_writes;
 	uint32_t num_offers; /* of own DMBs, not yet taken */
 	struct dmb *by_idx[ISM_NR_DMBS];
+	struct attach_state attach;
 
 	/* Command area. */
 	uint8_t body[FUNCTION_AREA - 8];

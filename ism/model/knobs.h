@@ -87,6 +87,7 @@
 	K(vlan_set, 0, 0, 1, "1: SET_VLAN and RESET_VLAN succeed without effect; 0: unknown") \
 	/* Not an unknown: what only a software fabric can do. */ \
 	K(attach, 1, 0, 1, "1: DMBs are handed to their writers; 0: as hardware, PCISTB only") \
+	K(attach_stores, 1, 0, 1, "1: also to writers' drivers; 0: their PCISTBs all come here") \
 	/* Life. */ \
 	K(info_version, 1, 0, 0xffffffff, "QUERY_INFO.version") \
 	K(gid_change, 0, 0, 1, "1: a reset changes the GID") \

@@ -2,43 +2,11 @@
 #include "ism/model/move.h"
 
 #include <errno.h>
-#include <string.h>
 
+#include "ism/copy.h"
 #include "ism/model/fabric.h"
 #include "ism/model/function.h"
 #include "ism/model/notify.h"
-
-#define WORDWISE_MAX 64u
-
-/*
- * Control data (SMC's CDC block is 32 bytes) is read while it changes: a reader loads its 8-byte
- * words one by one, and one that acquires a later word must find the earlier ones as new or newer.
- * So small moves go word by word, each a single release store; on x86 and s390x these are plain
- * stores. Bulk data is only looked at after a control word or an SBA bit that is stored (with
- * release) behind it, so any memcpy will do there, and is several times faster.
- */
-void move_copy(uint8_t *dst, const uint8_t *src, size_t len)
-{
-	uint64_t word;
-
-	if (len > WORDWISE_MAX) {
-		memcpy(dst, src, len);
-		return;
-	}
-	while (len && (uintptr_t)dst % sizeof(word)) {
-		__atomic_store_n(dst++, *src++, __ATOMIC_RELEASE);
-		len--;
-	}
-	while (len >= sizeof(word)) {
-		memcpy(&word, src, sizeof(word));
-		__atomic_store_n((uint64_t *)(void *)dst, word, __ATOMIC_RELEASE);
-		dst += sizeof(word);
-		src += sizeof(word);
-		len -= sizeof(word);
-	}
-	while (len--)
-		__atomic_store_n(dst++, *src++, __ATOMIC_RELEASE);
-}
 
 /* The opposite of what a driver would like (knob torn_writes). */
 static void copy_torn(uint8_t *dst, const uint8_t *src, size_t len)
@@ -47,7 +15,7 @@ static void copy_torn(uint8_t *dst, const uint8_t *src, size_t len)
 		__atomic_store_n(dst + len, src[len], __ATOMIC_RELEASE);
 }
 
-static bool may_move(const struct function *src, const struct dmb *d)
+bool move_allowed(const struct function *src, const struct dmb *d)
 {
 	if (src->gid != d->rgid && d->rgid)
 		return false;
@@ -68,7 +36,7 @@ int move_execute(struct function *src, uint64_t addr, const void *data, size_t l
 	struct dmb *d = fabric_dmb(f, addr & ~below);
 	uint8_t *dst;
 
-	if (!d || !may_move(src, d) || idx > fabric_knob(f, KNOB_idx_limit))
+	if (!d || !move_allowed(src, d) || idx > fabric_knob(f, KNOB_idx_limit))
 		return -EIO;
 	if (offset > d->len || len > d->len - offset)
 		return -EIO;
@@ -77,7 +45,7 @@ int move_execute(struct function *src, uint64_t addr, const void *data, size_t l
 		if (fabric_knob(f, KNOB_torn_writes))
 			copy_torn(dst, data, len);
 		else
-			move_copy(dst, data, len);
+			ism_copy(dst, data, len);
 	}
 	src->count.moves++;
 	src->count.bytes += len;

@@ -5,9 +5,11 @@
 #ifndef SMCDU_MODEL_MOVE_H
 #define SMCDU_MODEL_MOVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct dmb;
 struct function;
 
 /*
@@ -16,10 +18,7 @@ struct function;
  */
 int move_execute(struct function *src, uint64_t addr, const void *data, size_t len);
 
-/*
- * Copies into driver memory. Up to 64 bytes, every naturally aligned 8-byte word of @dst arrives by
- * one store, in ascending order.
- */
-void move_copy(uint8_t *dst, const uint8_t *src, size_t len);
+/* @src may write @d, as both are now. */
+bool move_allowed(const struct function *src, const struct dmb *d);
 
 #endif

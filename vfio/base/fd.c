@@ -33,7 +33,8 @@ int fd_steal(int *fd)
 	return v;
 }
 
-int fd_memfd(const char *name, size_t size)
+/* A memfd of @size bytes, allocated, not yet sealed. */
+static int new_memfd(const char *name, size_t size)
 {
 	int fd FD_CLEANUP = -1;
 	int r;
@@ -50,8 +51,36 @@ int fd_memfd(const char *name, size_t size)
 		return -r;
 	if (fchmod(fd, 0600) < 0)
 		return -errno;
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+	return fd_steal(&fd);
+}
+
+int fd_memfd(const char *name, size_t size)
+{
+	int fd FD_CLEANUP = new_memfd(name, size);
+
+	if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
+	return fd_steal(&fd);
+}
+
+int fd_memfd_publish(const char *name, size_t size, void **map)
+{
+	int fd FD_CLEANUP = new_memfd(name, size);
+	void *p;
+
+	if (fd < 0)
+		return fd_steal(&fd);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	if (fcntl(fd, F_ADD_SEALS,
+		    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
+		int r = -errno;
+
+		munmap(p, size);
+		return r;
+	}
+	*map = p;
 	return fd_steal(&fd);
 }
 

@@ -34,6 +34,12 @@ int fd_steal(int *fd);
 int fd_memfd(const char *name, size_t size);
 
 /*
+ * The same, but mapped at *map, readable and writable, and sealed against every further writable
+ * mapping and write(2): whoever gets the descriptor can only look.
+ */
+int fd_memfd_publish(const char *name, size_t size, void **map);
+
+/*
  * A second, read-only description of the same memfd: whoever gets it can map it PROT_READ only, and
  * cannot reopen it for writing unless it runs as the creator's user. Descriptor or -errno.
  */

@@ -3,10 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <search.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+
+#include "vfio/base/fd.h"
 
 struct dma_file {
 	dev_t dev;
@@ -16,6 +20,7 @@ struct dma_file {
 	bool writable;
 	bool listed; /* not yet replaced by a newer mapping of the same file */
 	uint32_t refs;
+	int fd; /* -1: not kept */
 };
 
 struct dma_map {
@@ -68,6 +73,7 @@ static void file_put(struct dma_table *t, struct dma_file *f)
 		return;
 	file_unlist(t, f);
 	munmap(f->base, f->size);
+	fd_closep(&f->fd);
 	t->space -= f->size;
 	t->n_files--;
 	free(f);
@@ -89,10 +95,21 @@ static int file_check(const struct dma_table *t, const struct vu_dma_map *req, i
 	return 0;
 }
 
-/* Maps the whole of @fd. */
-static int file_map(struct dma_table *t, const struct stat *st, bool write, int fd,
+/* A descriptor of our own, unless those that are left are wanted for more important things. */
+static int keep_fd(const struct dma_table *t, int fd)
+{
+	int dup = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (dup >= t->keep_below)
+		fd_closep(&dup);
+	return dup;
+}
+
+/* Maps the whole of @fd for @req. */
+static int file_map(struct dma_table *t, const struct vu_dma_map *req, const struct stat *st, int fd,
 	struct dma_file **ret)
 {
+	bool write = req->flags & VU_DMA_F_WRITE;
 	uint64_t size = (uint64_t)st->st_size;
 	struct dma_file *f;
 
@@ -113,6 +130,7 @@ static int file_map(struct dma_table *t, const struct stat *st, bool write, int 
 	f->size = size;
 	f->writable = write;
 	f->refs = 1;
+	f->fd = write && req->offset == 0 && req->size == size ? keep_fd(t, fd) : -1;
 	t->space += size;
 	t->n_files++;
 	*ret = f;
@@ -146,7 +164,7 @@ static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 			return 0;
 		}
 	}
-	r = file_map(t, &st, write, fd, ret);
+	r = file_map(t, req, &st, fd, ret);
 	if (r)
 		return r;
 	if (f)
@@ -158,7 +176,11 @@ static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 
 void dma_init(struct dma_table *t, uint32_t max_maps)
 {
+	struct rlimit rl;
+
 	*t = (struct dma_table){ .max_maps = max_maps };
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0)
+		t->keep_below = rl.rlim_cur / 2 < INT_MAX ? (int)(rl.rlim_cur / 2) : INT_MAX;
 }
 
 void dma_fini(struct dma_table *t)
@@ -246,4 +268,14 @@ void *dma_find(const struct dma_table *t, uint64_t iova, size_t len, bool write)
 	if (!(m->flags & (write ? VU_DMA_F_WRITE : VU_DMA_F_READ)))
 		return NULL;
 	return (char *)m->file->base + m->offset + (iova - m->first);
+}
+
+int dma_file_at(const struct dma_table *t, uint64_t iova, size_t len)
+{
+	const struct dma_map *m = len ? map_in(t, iova, iova) : NULL;
+
+	if (!m || !m->file || m->first != iova || len - 1 != m->last - iova || m->offset != 0 ||
+		m->file->size != len || !(m->flags & VU_DMA_F_WRITE))
+		return -1;
+	return m->file->fd;
 }

@@ -14,6 +14,9 @@
  * The client owns the memory: it is mapped only if it cannot shrink (else an access would be
  * SIGBUS), unless allow_unsealed is set. Limits bound what one client can take of this process:
  * maps, mapped files (each is a kernel mapping) and address space. Not thread-safe.
+ *
+ * Of a file that one map covers as a whole the descriptor is kept beside the mapping, as long as there
+ * are descriptors to be had; everything but dma_file_at() works without.
  */
 #ifndef SMCDU_VFIO_USER_DMA_H
 #define SMCDU_VFIO_USER_DMA_H
@@ -35,6 +38,7 @@ struct dma_table {
 	uint32_t n_files;
 	uint32_t n_maps;
 	uint32_t max_maps;
+	int keep_below; /* descriptors of files are kept below this */
 	bool allow_unsealed;
 };
 
@@ -65,5 +69,12 @@ void dma_remove(struct dma_table *t, uint64_t first, uint64_t last);
  * the map is removed.
  */
 void *dma_find(const struct dma_table *t, uint64_t iova, size_t len, bool write);
+
+/*
+ * The file that is mapped as a whole, read and write, at exactly [iova, iova+len): a descriptor that
+ * is the table's and lives as long as the map. -1: there is no such file, or no descriptor was left
+ * when it was mapped.
+ */
+int dma_file_at(const struct dma_table *t, uint64_t iova, size_t len);
 
 #endif

@@ -334,6 +334,11 @@ void *vu_conn_dma(struct vu_conn *c, uint64_t iova, size_t len, bool write)
 	return dma_find(&c->dma, iova, len, write);
 }
 
+int vu_conn_dma_fd(const struct vu_conn *c, uint64_t iova, size_t len)
+{
+	return dma_file_at(&c->dma, iova, len);
+}
+
 void vu_conn_irq(struct vu_conn *c, uint32_t index)
 {
 	const uint64_t one = 1;

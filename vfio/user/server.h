@@ -97,6 +97,12 @@ void vu_conn_allow_unsealed(struct vu_conn *c, bool allow);
  */
 void *vu_conn_dma(struct vu_conn *c, uint64_t iova, size_t len, bool write);
 
+/*
+ * The file (borrowed, valid as long as the map) whose whole is mapped at exactly [iova, iova+len) with
+ * the right to write, or -1.
+ */
+int vu_conn_dma_fd(const struct vu_conn *c, uint64_t iova, size_t len);
+
 /* The client negotiated the private conventions of proto.h. */
 bool vu_conn_iova_is_va(const struct vu_conn *c);
 

@@ -5,7 +5,8 @@
  * Starts ism-fabricd (from the environment, ISM_FABRICD) with three functions and drives two or all
  * of them through vfio-user, the door and the driver, as the daemon does. With the argument
  * "region" or "bars" the functions are those of a kernel's double instead, through the zPCI I/O
- * region or the BARs of ism-vfio-pci.
+ * region or the BARs of ism-vfio-pci. With "attached" the fabric hands every DMB to its writer, whose
+ * moves are then executed in this process.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,10 +23,10 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "ism/attach.h"
-#include "ism/ism.h"
+#include "ism/dev.h"
 #include "ism/model/function.h"
 #include "ism/proto.h"
+#include "vfio/attached.h"
 #include "vfio/base/fd.h"
 #include "vfio/user/client.h"
 #include "ism_double.h"
@@ -40,6 +41,7 @@ static const char *fabricd; /* the program; NULL: the double */
 static struct ism_double_params params_double = { .functions = NFUNC };
 static struct fabric *model; /* of the double */
 static pid_t fabric;
+static bool attached;
 
 /* A function and what its handlers saw. */
 static struct side {
@@ -78,18 +80,26 @@ static const struct ism_handler handler = { .dmb = on_dmb, .event = on_event,
 static int open_device(int n, struct vfio_device **vdev)
 {
 	struct vu_client_params client;
+	struct vfio_device *below = NULL;
 	char path[64];
+	int r;
 
 	if (!fabricd)
 		return ism_double_open((unsigned int)n, vdev);
 	snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, n);
 	client = (struct vu_client_params){ .path = path, .timeout_ms = 20000 };
-	return vu_client_open(&client, vdev);
+	r = vu_client_open(&client, &below);
+	if (r < 0 || !attached) {
+		*vdev = below;
+		return r;
+	}
+	return vfio_attached_open(below, vdev);
 }
 
 static int open_side(int n)
 {
-	struct ism_params params = { .handler = &handler, .ctx = &side[n], .name = "test" };
+	struct ism_params params = { .handler = &handler, .ctx = &side[n], .name = "test",
+		.map_dmbs = attached };
 	struct vfio_device *vdev;
 	struct zpci *z;
 	int r;
@@ -189,6 +199,12 @@ static struct ism_dmb *reg(int owner, int writer)
 
 	assert_int_equal(ism_register_dmb(side[owner].dev, ism_gid(side[writer].dev), SIZE, NULL,
 				 &dmb), 0);
+	if (attached && owner != writer) {
+		assert_int_equal(ism_consent(side[owner].dev, ism_gid(side[writer].dev)), 0);
+		ism_forget_peer(side[writer].dev, ism_gid(side[owner].dev));
+		assert_int_equal(ism_map_dmb(side[writer].dev, ism_gid(side[owner].dev), dmb->token,
+					 SIZE), 0);
+	}
 	return dmb;
 }
 
@@ -453,7 +469,7 @@ static void test_offers_end(void **state)
 	side[0].dev = ism_close(side[0].dev);
 	assert_int_equal(ism_take_dmb(side[1].dev, token, SIZE, got, 1), -ENOENT);
 	assert_int_equal(open_side(0), 0);
-	assert_int_equal(count_fds(fabric), before);
+	assert_int_equal(count_fds(fabric), before - 1); /* nor the memory of the first DMB */
 }
 
 static void test_offers_have_a_limit(void **state)
@@ -538,6 +554,202 @@ static void test_unplugged(void **state)
 	assert_int_equal(ism_probe(side[0].dev), 0);
 }
 
+/* ---- windows --------------------------------------------------------------------------------- */
+
+/* A line for the fabric's control socket. */
+static void tell_fabric(const char *line)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execl(fabricd, "ism-fabricd", "--dir", dir_used, "--command", line, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static uint64_t here(int n)
+{
+	return zpci_counters(ism_zpci(side[n].dev))->attached;
+}
+
+static uint64_t there(int n)
+{
+	return zpci_counters(ism_zpci(side[n].dev))->pcistb;
+}
+
+/* A move of 8 bytes, and that it was executed @where (1: in this process) with this result. */
+static void expect_move(struct ism_dmb *dmb, int where, int want)
+{
+	uint64_t before_here = here(1), before_there = there(1);
+	static uint64_t word;
+
+	word++;
+	assert_int_equal(move1(1, dmb, 64, &word, 8, true), want);
+	assert_int_equal(here(1) - before_here, where);
+	assert_int_equal(there(1) - before_there, !where);
+	if (want == 0)
+		assert_memory_equal((uint8_t *)dmb->va + 64, &word, 8);
+}
+
+static void test_windows_count(void **state)
+{
+	static uint8_t data[3 * 4096 + 5];
+	struct ism_dmb *dmb = reg(0, 1);
+	const struct zpci_counters *c = zpci_counters(ism_zpci(side[1].dev));
+	const struct zpci_counters old = *c;
+
+	memset(data, 7, sizeof(data));
+	assert_int_equal(move1(1, dmb, 4000, data, sizeof(data), true), 0);
+	assert_memory_equal((uint8_t *)dmb->va + 4000, data, sizeof(data));
+	assert_int_equal(c->attached - old.attached, 4);
+	assert_int_equal(c->attached_bytes - old.attached_bytes, sizeof(data));
+	assert_int_equal(c->pcistb - old.pcistb + c->batches - old.batches, 0);
+	assert_int_equal(c->pcistb_bytes - old.pcistb_bytes, 0);
+	POLL_UNTIL(0, side[0].signals > 0);
+	assert_ptr_equal(side[0].dmb, dmb);
+	/* once for each ring, and for this DMB alone */
+	assert_int_equal(ism_poll(side[0].dev), 0);
+	assert_int_equal(side[0].signals, 1);
+}
+
+/* Whatever ends a DMB ends its window; the error is the device's. */
+static void test_windows_end(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1), *other = reg(0, 1);
+	uint64_t word = 1, before;
+	const struct ism_move m = { .token = dmb->token, .len = 8, .data = &word };
+	const struct ism_move late = { .token = other->token, .len = 8, .data = &word };
+	size_t done;
+
+	expect_move(dmb, 1, 0);
+	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb), 0);
+	before = here(1);
+	assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), -EIO);
+	assert_int_equal(here(1), before);
+	expect_move(other, 1, 0);
+	ism_unmap_dmb(side[1].dev, other->token);
+	expect_move(other, 0, 0);
+	assert_int_equal(ism_map_dmb(side[1].dev, ism_gid(side[0].dev), other->token, SIZE), 0);
+	expect_move(other, 1, 0);
+	side[0].dev = ism_close(side[0].dev);
+	before = here(1);
+	assert_int_equal(ism_move_data(side[1].dev, &late, 1, &done), -EIO);
+	assert_int_equal(here(1), before);
+}
+
+/* Faults and knobs have the effect they are for. */
+static void test_windows_shut(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+
+	expect_move(dmb, 1, 0);
+	tell_fabric("fault 1 fail-store 1");
+	expect_move(dmb, 0, -EIO);
+	expect_move(dmb, 1, 0);
+	tell_fabric("knob torn_writes 1");
+	expect_move(dmb, 0, 0);
+	tell_fabric("knob torn_writes 0");
+	tell_fabric("knob ieq_overflow 1"); /* no business of a store */
+	expect_move(dmb, 1, 0);
+	tell_fabric("fault 1 slow 1");
+	expect_move(dmb, 0, 0);
+	tell_fabric("clear 1");
+	expect_move(dmb, 1, 0);
+	tell_fabric("knob attach_stores 0");
+	expect_move(dmb, 0, 0);
+	assert_int_equal(ism_consent(side[2].dev, ism_gid(side[1].dev)), -EOPNOTSUPP);
+	tell_fabric("knob attach_stores 1");
+	tell_fabric("fault 0 error");
+	expect_move(dmb, 0, -EIO); /* the owner's error state */
+	tell_fabric("knob error_keeps 1");
+	tell_fabric("clear 0");
+	tell_fabric("knob error_keeps 0");
+	expect_move(dmb, 1, 0);
+	tell_fabric("fault 1 error");
+	expect_move(dmb, 0, -EIO);
+}
+
+/* Only the writer, only with consent, and only this DMB. */
+static void test_windows_are_authorised(void **state)
+{
+	uint64_t gid0 = ism_gid(side[0].dev), gid1 = ism_gid(side[1].dev);
+	struct ism_dmb *dmb = reg(0, 1), *foreign = reg(0, 2);
+	struct attach_bell *bell = side[1].dev->windows.rings->page;
+	uint32_t n = foreign->idx - ISM_DMB_IDX_MIN;
+
+	assert_int_equal(ism_map_dmb(side[2].dev, gid0, dmb->token, SIZE), -ENOENT);
+	assert_int_equal(ism_map_dmb(side[1].dev, gid0, foreign->token, SIZE), -ENOENT);
+	/* a DMB that is smaller than its owner said */
+	ism_unmap_dmb(side[1].dev, dmb->token);
+	assert_int_equal(ism_map_dmb(side[1].dev, gid0, dmb->token, 2 * SIZE), -EPROTO);
+	/* a hostile writer rings for what is not its */
+	atomic_fetch_or(&bell->bits[n / 64], UINT64_C(1) << (63 - n % 64));
+	atomic_store(&bell->rung, 1);
+	assert_int_equal(ism_poll(side[0].dev), 0);
+	assert_int_equal(side[0].signals, 0);
+	/* and consent ends with the writer it was given to */
+	side[1].dev = ism_close(side[1].dev);
+	assert_int_equal(open_side(1), 0);
+	assert_int_equal(ism_map_dmb(side[1].dev, gid0, dmb->token, SIZE), -ENOENT);
+	assert_int_equal(ism_consent(side[0].dev, gid1), 0);
+	assert_int_equal(ism_map_dmb(side[1].dev, gid0, dmb->token, SIZE), 0);
+	expect_move(dmb, 1, 0);
+	POLL_UNTIL(0, side[0].signals > 0);
+	assert_ptr_equal(side[0].dmb, dmb);
+}
+
+/* A sleeper is woken once, and only if it sleeps. */
+static void test_windows_wake(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	struct pollfd p = { .fd = ism_irq_fd(side[0].dev), .events = POLLIN };
+
+	while (ism_poll(side[0].dev) || ism_irq_arm(side[0].dev))
+		;
+	ism_irq_ack(side[0].dev);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	expect_move(dmb, 1, 0);
+	expect_move(dmb, 1, 0);
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	ism_irq_ack(side[0].dev);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_true(ism_irq_arm(side[0].dev)); /* not looked at yet */
+	POLL_UNTIL(0, side[0].signals > 0);
+	assert_false(ism_irq_arm(side[0].dev));
+	/* the device's own interrupt comes through the same descriptor */
+	assert_int_equal(ism_signal_event(side[1].dev, ism_gid(side[0].dev), 5, 6), 0);
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	ism_irq_ack(side[0].dev);
+	assert_int_equal(poll(&p, 1, 0), 0);
+}
+
+static int run_attached(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mapped_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_the_writer_may, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unregister_tells_the_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows_shut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows_are_authorised, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows_wake, setup, teardown),
+	};
+
+	attached = true;
+	return cmocka_run_group_tests_name("attached", tests, NULL, NULL);
+}
+
 static int run_double(const char *kind)
 {
 	const struct CMUnitTest tests[] = {
@@ -579,12 +791,14 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_fabric_dies, setup, teardown),
 	};
 
-	if (argc > 1)
+	if (argc > 1 && strcmp(argv[1], "attached") != 0)
 		return run_double(argv[1]);
 	fabricd = getenv("ISM_FABRICD");
 	if (!fabricd) {
 		fprintf(stderr, "ISM_FABRICD does not name a fabric\n");
 		return 77;
 	}
+	if (argc > 1)
+		return run_attached();
 	return cmocka_run_group_tests_name("ism fabric", tests, NULL, NULL);
 }

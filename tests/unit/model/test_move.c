@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ism/model/move.h"
+#include "ism/copy.h"
 #include "ism/proto.h"
 #include "vfio/base/endian.h"
 
@@ -242,7 +242,7 @@ static void test_copy(void **state)
 				memset(dst, 0, sizeof(dst));
 				memset(want, 0, sizeof(want));
 				memcpy(want + at, src + from, len);
-				move_copy(dst + at, src + from, len);
+				ism_copy(dst + at, src + from, len);
 				assert_memory_equal(dst, want, sizeof(dst));
 			}
 		}

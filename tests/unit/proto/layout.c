@@ -225,7 +225,17 @@ AT(ism_ieq_entry, code, 4);
 AT(ism_ieq_entry, tok, 8);
 AT(ism_ieq_entry, time, 16);
 AT(ism_ieq_entry, info, 24);
-SIZE(attach_msg, 24);
+SIZE(attach_msg, 40);
+AT(attach_msg, token, 8);
+AT(attach_msg, key, 16);
+AT(attach_msg, slot, 24);
+AT(attach_msg, len, 28);
+AT(attach_msg, idx, 32);
+AT(attach_msg, error, 36);
+AT(attach_gate, slot, 8);
+AT(attach_bell, asleep, 4);
+AT(attach_bell, bits, 16);
+AT(attach_bell, mask, 256);
 
 /* ---- zPCI I/O region and vfio-user ----------------------------------------------------------- */
 
