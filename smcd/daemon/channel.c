@@ -122,10 +122,14 @@ static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *d
 	if (!function_up(ch->fn))
 		return -ENODEV;
 	c = zpci_counters(ism_zpci(ch->fn->dev));
-	pcistb = c->pcistb;
+	pcistb = c->pcistb + c->attached;
 	bounced = c->bounced_bytes;
 	ret = function_move(ch->fn, v, n, done);
-	ch->pcistb += c->pcistb - pcistb;
+	ch->pcistb += c->pcistb + c->attached - pcistb;
+	if (!ch->mapped && ch->pcistb >= CHANNEL_MAP_AFTER) {
+		ch->mapped = true;
+		function_map(ch->fn, ch->peer_gid, ch->s.token, ch->tx_size);
+	}
 	ch->bounced += c->bounced_bytes - bounced;
 	return ret;
 }
@@ -239,6 +243,8 @@ static void let_go(struct channel *ch)
 	loop_timer_cancel(ch->d->loop, &ch->timer);
 	attach_drop(&ch->att);
 	if (ch->fn) {
+		if (ch->mapped)
+			function_unmap(ch->fn, ch->s.token);
 		function_source_revoke(ch->fn, &ch->send);
 		if (ch->cdc)
 			function_slot_put(ch->fn, ch->cdc);

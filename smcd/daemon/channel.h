@@ -34,6 +34,7 @@
 #include "vfio/base/hash.h"
 
 #define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
+#define CHANNEL_MAP_AFTER 8u /* PCISTBs: mapping the peer's DMB does not pay for less */
 #define CHANNEL_MAX_RING (1024u * 1024u)
 
 enum channel_phase {
@@ -80,8 +81,9 @@ struct channel {
 	uint8_t *cdc;
 	struct stream s;
 	struct smc_close close;
-	uint64_t pcistb;
+	uint64_t pcistb; /* whoever executed them */
 	uint64_t bounced;
+	bool mapped; /* the peer's DMB, or it was tried */
 	uint64_t wakes;
 
 	/* Application side. */

@@ -84,6 +84,12 @@ struct config_service {
 	uint16_t port;
 };
 
+/* Who executes the stores into a peer's DMB. */
+enum config_pcistb {
+	CONFIG_PCISTB_AUTO,   /* this process, where a software fabric hands the DMB out */
+	CONFIG_PCISTB_REGION, /* the function: each is a request to its zPCI I/O region */
+};
+
 struct config_origin; /* private: where a value came from */
 
 struct config {
@@ -93,6 +99,7 @@ struct config {
 	char *group; /* of the socket; NULL: unchanged */
 	uint32_t loop; /* enum loop_kind */
 	uint32_t path; /* IPC_PATH_AUTO or IPC_PATH_MEDIATED: what channels may be */
+	uint32_t pcistb; /* enum config_pcistb */
 	uint32_t spin_us;
 	uint32_t rcvbuf; /* a DMB size: 16 KiB << n */
 	uint32_t lgr_idle_s;
@@ -127,6 +134,7 @@ enum config_type {
 	CONFIG_DMB,
 	CONFIG_LOOP,
 	CONFIG_PATH,
+	CONFIG_PCISTB,
 	CONFIG_GID,
 	CONFIG_UEIDS,
 	CONFIG_SEID,

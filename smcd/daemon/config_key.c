@@ -30,6 +30,8 @@ const struct config_key config_keys[] = {
 		"seid", "SEID", "the machine's system enterprise id, or off (default)" },
 	{ "smc", "path", CONFIG_PATH, GLOBAL(path), 0, 0,
 		"path", "PATH", "auto (default): attached where possible; or mediated" },
+	{ "smc", "pcistb", CONFIG_PCISTB, GLOBAL(pcistb), 0, 0,
+		"pcistb", "HOW", "auto (default): executed here where possible; or region" },
 	{ "smc", "rcvbuf", CONFIG_DMB, GLOBAL(rcvbuf), 16384, 1024 * 1024,
 		"rcvbuf", "SIZE", "receive buffer of a channel, 16K..1M (default 256K)" },
 	{ "smc", "lgr_idle_s", CONFIG_NUMBER, GLOBAL(lgr_idle_s), 1, 86400,

@@ -226,6 +226,23 @@ static int parse_path(const struct config_key *k, void *field, const char *value
 	return config_complain(why, "%s must be auto or mediated, not '%s'", k->key, value);
 }
 
+static const char *const pcistbs[] = {
+	[CONFIG_PCISTB_AUTO] = "auto", [CONFIG_PCISTB_REGION] = "region"
+};
+
+static int parse_pcistb(const struct config_key *k, void *field, const char *value, char *why)
+{
+	uint32_t i;
+
+	for (i = 0; i < sizeof(pcistbs) / sizeof(pcistbs[0]); i++) {
+		if (strcmp(value, pcistbs[i]) == 0) {
+			*(uint32_t *)field = i;
+			return 0;
+		}
+	}
+	return config_complain(why, "%s must be auto or region, not '%s'", k->key, value);
+}
+
 static int parse_gid(const struct config_key *k, void *field, const char *value, char *why)
 {
 	uint64_t v;
@@ -361,6 +378,7 @@ int config_parse(const struct config_key *k, void *field, const char *value, cha
 		[CONFIG_DMB] = parse_dmb,
 		[CONFIG_LOOP] = parse_loop,
 		[CONFIG_PATH] = parse_path,
+		[CONFIG_PCISTB] = parse_pcistb,
 		[CONFIG_GID] = parse_gid,
 		[CONFIG_UEIDS] = parse_ueids,
 		[CONFIG_SEID] = parse_seid,
@@ -424,6 +442,8 @@ static bool text_of(const struct config_key *k, const void *field, char *buf, si
 		return snprintf(buf, size, "%s", loops[*(const uint32_t *)field]) > 0;
 	case CONFIG_PATH:
 		return snprintf(buf, size, "%s", paths[*(const uint32_t *)field]) > 0;
+	case CONFIG_PCISTB:
+		return snprintf(buf, size, "%s", pcistbs[*(const uint32_t *)field]) > 0;
 	case CONFIG_GID:
 		return *(const uint64_t *)field &&
 			snprintf(buf, size, "0x%016" PRIx64, *(const uint64_t *)field) > 0;

@@ -10,6 +10,7 @@
 
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/link.h"
+#include "vfio/attached.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 #include "vfio/open.h"
@@ -131,12 +132,16 @@ static int open_vfio(const struct function *fn, uint64_t patience_ns, struct vfi
 
 static int open_device(struct function *fn, uint64_t patience_ns)
 {
-	struct ism_params params = { .handler = &handler, .ctx = fn, .name = fn->cfg->name };
-	struct vfio_device *vdev;
+	struct ism_params params = { .handler = &handler, .ctx = fn, .name = fn->cfg->name,
+		.map_dmbs = fn->cfg->vfio_user && fn->d->cfg->pcistb == CONFIG_PCISTB_AUTO };
+	struct vfio_device *below, *vdev;
 	struct zpci *z;
 	int ret;
 
-	ret = open_vfio(fn, patience_ns, &vdev);
+	ret = open_vfio(fn, patience_ns, &below);
+	vdev = below;
+	if (ret == 0 && params.map_dmbs)
+		ret = vfio_attached_open(below, &vdev);
 	if (ret < 0)
 		return ret;
 	ret = zpci_open(vdev, &z);
@@ -144,7 +149,7 @@ static int open_device(struct function *fn, uint64_t patience_ns)
 		return ret;
 	ret = ism_open(z, &params, &fn->dev);
 	if (ret == 0 && fn->cfg->vfio_user)
-		vu_client_settle(vdev, REPLY_MS);
+		vu_client_settle(below, REPLY_MS);
 	return ret;
 }
 
@@ -335,9 +340,45 @@ struct zpci_counters function_counters(const struct function *fn)
 	sum.pcistb_bytes += c->pcistb_bytes;
 	sum.region_errors += c->region_errors;
 	sum.batches += c->batches;
+	sum.attached += c->attached;
+	sum.attached_bytes += c->attached_bytes;
 	sum.bounced += c->bounced;
 	sum.bounced_bytes += c->bounced_bytes;
 	return sum;
+}
+
+/* ---- peers' DMBs ----------------------------------------------------------------------------- */
+
+/* That somebody does not want it is no news; that it does not work is. */
+static void report_map(const struct function *fn, const char *what, int ret)
+{
+	if (ret < 0 && ret != -EOPNOTSUPP && ret != -ENOENT)
+		log_warn("%s: PCISTBs go through the fabric: %s: %s", fn->cfg->name, what,
+			strerror(-ret));
+}
+
+void function_welcome(struct function *fn, uint64_t gid)
+{
+	if (function_up(fn))
+		report_map(fn, "consent", ism_consent(fn->dev, gid));
+}
+
+void function_map(struct function *fn, uint64_t gid, uint64_t token, uint32_t size)
+{
+	if (function_up(fn))
+		report_map(fn, "map", ism_map_dmb(fn->dev, gid, token, size));
+}
+
+void function_unmap(struct function *fn, uint64_t token)
+{
+	if (fn->dev)
+		ism_unmap_dmb(fn->dev, token);
+}
+
+void function_forget(struct function *fn, uint64_t gid)
+{
+	if (fn->dev)
+		ism_forget_peer(fn->dev, gid);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -87,6 +87,15 @@ void function_tend(struct function *fn);
 
 /* ism_move_data() for streams; @ctx is the function. */
 int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done);
+/*
+ * Peers' DMBs that are written in this process, where fabric, peer and configuration allow it; nothing
+ * depends on it. The function @gid may so write what we register for it (each time it begins anew);
+ * the DMB @token is written so; not any more; the peer begins anew.
+ */
+void function_welcome(struct function *fn, uint64_t gid);
+void function_map(struct function *fn, uint64_t gid, uint64_t token, uint32_t size);
+void function_unmap(struct function *fn, uint64_t token);
+void function_forget(struct function *fn, uint64_t gid);
 /* A channel came (@n 1) or went (-1). */
 void function_count(struct function *fn, int n);
 /* A channel waits for its peer: asks soon. */

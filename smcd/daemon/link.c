@@ -214,6 +214,7 @@ static int open_own_end(struct link *l)
 	struct ism_dmb *dmb;
 	int ret;
 
+	function_welcome(l->fn, l->gid);
 	ret = function_dmb_get(l->fn, l->gid, RDV_DMB_SIZE, &l->user, &dmb);
 	if (ret < 0)
 		return ret;
@@ -232,6 +233,8 @@ static int open_own_end(struct link *l)
 
 static void drop_peer_end(struct link *l)
 {
+	if (l->s.tx_n)
+		function_unmap(l->fn, l->s.token);
 	function_source_revoke(l->fn, &l->out);
 	function_source_free(&l->out);
 	if (l->cdc)
@@ -253,6 +256,7 @@ static int open_peer_end(struct link *l, uint64_t token)
 		return -ENOSPC;
 	}
 	stream_open_tx(&l->s, token, RDV_DMB_SIZE, l->out.map, l->cdc);
+	function_map(l->fn, l->gid, token, RDV_DMB_SIZE);
 	return 0;
 }
 
@@ -333,6 +337,7 @@ void link_down(struct link *l, int err, const char *why)
 	l->queue = NULL;
 	l->queue_len = 0;
 	channels_fail(l->fn, l, err);
+	function_forget(l->fn, l->gid);
 	lgrs_forget(l, false);
 }
 

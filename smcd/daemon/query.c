@@ -51,6 +51,8 @@ static void put_counters(struct json_object *o, const struct zpci_counters *c)
 	put_int(o, "pcilg", c->pcilg);
 	put_int(o, "pcistb_bytes", c->pcistb_bytes);
 	put_int(o, "region_errors", c->region_errors);
+	put_int(o, "pcistb_attached", c->attached);
+	put_int(o, "pcistb_attached_bytes", c->attached_bytes);
 	put_int(o, "batches", c->batches);
 	put_int(o, "bounced", c->bounced);
 	put_int(o, "bounced_bytes", c->bounced_bytes);
@@ -375,6 +377,8 @@ static void put_sums(struct daemon *d, struct json_object *root)
 		sum.pcilg += c.pcilg;
 		sum.pcistb_bytes += c.pcistb_bytes;
 		sum.region_errors += c.region_errors;
+		sum.attached += c.attached;
+		sum.attached_bytes += c.attached_bytes;
 		sum.batches += c.batches;
 		sum.bounced += c.bounced;
 		sum.bounced_bytes += c.bounced_bytes;
