@@ -208,11 +208,26 @@ static int store(struct function *fn, uint8_t pcias, uint64_t offset, const void
 	return command_store(fn, offset, data, len);
 }
 
+/*
+ * Lets an instruction that began at @begin take @ns in all, its work included. Not by sleeping:
+ * a processor does nothing else meanwhile either.
+ */
+static void take_time(const struct function *fn, uint64_t begin, uint64_t ns)
+{
+	while (fn->fabric->now() - begin < ns)
+		;
+}
+
 int function_store(struct function *fn, uint8_t pcias, uint64_t offset, const void *data,
 	size_t len)
 {
+	uint64_t ns = fabric_knob(fn->fabric, KNOB_store_ns) +
+		len * fabric_knob(fn->fabric, KNOB_store_ps_byte) / 1000;
+	uint64_t begin = ns ? fn->fabric->now() : 0;
 	int r = store(fn, pcias, offset, data, len);
 
+	if (ns)
+		take_time(fn, begin, ns);
 	fn->count.pcistb++;
 	if (r)
 		fn->count.errors++;
@@ -258,8 +273,11 @@ static int load(struct function *fn, uint8_t pcias, uint64_t offset, size_t len,
 
 int function_load(struct function *fn, uint8_t pcias, uint64_t offset, size_t len, uint64_t *value)
 {
+	uint64_t ns = fabric_knob(fn->fabric, KNOB_load_ns), begin = ns ? fn->fabric->now() : 0;
 	int r = load(fn, pcias, offset, len, value);
 
+	if (ns)
+		take_time(fn, begin, ns);
 	fn->count.pcilg++;
 	if (r)
 		fn->count.errors++;

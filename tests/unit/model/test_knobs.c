@@ -142,6 +142,42 @@ static void test_stores(void **state)
 	assert_int_equal(guest_move(w, token, 0, false, 0, data, 1), -EIO);
 }
 
+static uint64_t ticks;
+
+static uint64_t ticking(void)
+{
+	return ticks += 10;
+}
+
+/* By the fabric's clock, whatever the instruction came to. */
+static void test_costs(void **state)
+{
+	struct bench *b = *state;
+	struct guest *w = &b->g[1];
+	uint64_t token = guest_dmb(&b->g[0], w), begin, value;
+	uint8_t data[4096] = { 0 };
+
+	b->f->now = ticking;
+	begin = ticks;
+	assert_int_equal(guest_move(w, token, 0, false, 0, data, 4096), 0);
+	assert_int_equal(ticks, begin); /* nothing is asked for */
+	knob(b, KNOB_store_ns, 1000);
+	begin = ticks;
+	assert_int_equal(guest_move(w, token, 0, false, 0, data, 4096), 0);
+	assert_in_range(ticks - begin, 1000, 1020);
+	knob(b, KNOB_store_ps_byte, 100);
+	begin = ticks;
+	assert_int_equal(guest_move(w, token, 0, false, 0, data, 4096), 0);
+	assert_in_range(ticks - begin, 1409, 1429);
+	begin = ticks;
+	assert_int_equal(guest_move(w, token ^ UINT64_C(1) << 40, 0, false, 0, data, 8), -EIO);
+	assert_in_range(ticks - begin, 1000, 1020);
+	knob(b, KNOB_load_ns, 3000);
+	begin = ticks;
+	assert_int_equal(function_load(w->fn, ISM_PCIAS_CMD, 0, 8, &value), 0);
+	assert_in_range(ticks - begin, 3000, 3020);
+}
+
 static void test_tokens_and_masks(void **state)
 {
 	struct bench *b = *state;
@@ -454,6 +490,7 @@ int main(void)
 		T(test_command_area),
 		T(test_busy),
 		T(test_stores),
+		T(test_costs),
 		T(test_tokens_and_masks),
 		T(test_signals),
 		T(test_delays),
