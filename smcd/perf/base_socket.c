@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base_socket.c - UNIX stream sockets
+ * base_socket.c - connected sockets: UNIX stream and seqpacket, TCP over the loopback interface
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 struct socket_link {
 	struct link base;
 	int fd;
+	size_t most; /* per send() */
 };
 
 static int fd_of(const struct link *l)
@@ -22,10 +25,11 @@ static int fd_of(const struct link *l)
 
 static int socket_send(struct link *l, const void *buf, size_t len)
 {
+	size_t most = ((const struct socket_link *)(const void *)l)->most;
 	const char *p = buf;
 
 	while (len) {
-		ssize_t n = send(fd_of(l), p, len, MSG_NOSIGNAL);
+		ssize_t n = send(fd_of(l), p, len < most ? len : most, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -68,44 +72,91 @@ static const struct link_ops socket_ops = {
 
 struct socket_pair {
 	int fd[2];
+	size_t most;
 };
 
-static int set_buffers(const struct socket_pair *pair, uint32_t bytes)
+/* Beyond the system's limit where this process may. */
+static int set_buffer(int fd, uint32_t bytes)
 {
 	int v = (int)bytes;
 
-	for (int i = 0; bytes && i < 2; i++)
-		if (setsockopt(pair->fd[i], SOL_SOCKET, SO_SNDBUFFORCE, &v, sizeof(v)) < 0 &&
-		    setsockopt(pair->fd[i], SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) < 0)
-			return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &v, sizeof(v)) == 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0)
+		return 0;
+	return -errno;
+}
+
+/* A packet must fit into the send buffer; larger messages are cut. */
+static int packet_limit(struct socket_pair *pair)
+{
+	socklen_t len = sizeof(int);
+	int v;
+
+	if (getsockopt(pair->fd[0], SOL_SOCKET, SO_SNDBUF, &v, &len) < 0)
+		return -errno;
+	pair->most = (size_t)v / 2;
 	return 0;
 }
 
-static int open_unix(const struct base_params *p, void **shared)
+/* Two connected TCP sockets. */
+static int connect_tcp(int fd[2])
 {
-	struct socket_pair *pair = malloc(sizeof(*pair));
-	int r;
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(addr);
+	int l FD_CLEANUP = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int a FD_CLEANUP = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int b FD_CLEANUP = -1, one = 1;
 
-	if (!pair)
-		return -ENOMEM;
-	r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair->fd) < 0 ? -errno : 0;
-	if (r == 0)
-		r = set_buffers(pair, p->sockbuf);
-	if (r < 0)
-		free(pair);
-	else
-		*shared = pair;
-	return r;
+	if (l < 0 || a < 0 || bind(l, (struct sockaddr *)&addr, len) < 0 || listen(l, 1) < 0 ||
+	    getsockname(l, (struct sockaddr *)&addr, &len) < 0 ||
+	    connect(a, (struct sockaddr *)&addr, len) < 0)
+		return -errno;
+	b = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	if (b < 0 || setsockopt(a, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+	    setsockopt(b, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
+		return -errno;
+	fd[0] = fd_steal(&a);
+	fd[1] = fd_steal(&b);
+	return 0;
 }
 
-static int end_socket(void *shared, unsigned int side, struct link **ret)
+/* @type: of a UNIX socket; 0: TCP. */
+static int open_pair(const struct base_params *p, int type, void **shared)
+{
+	struct socket_pair *pair = malloc(sizeof(*pair));
+	int r = -ENOMEM;
+
+	if (!pair)
+		return r;
+	*pair = (struct socket_pair){ .fd = { -1, -1 }, .most = SIZE_MAX };
+	if (type)
+		r = socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair->fd) < 0 ? -errno : 0;
+	else
+		r = connect_tcp(pair->fd);
+	for (int i = 0; r == 0 && p->sockbuf && i < 2; i++)
+		r = set_buffer(pair->fd[i], p->sockbuf);
+	if (r == 0 && type == SOCK_SEQPACKET)
+		r = packet_limit(pair);
+	if (r < 0) {
+		fd_closep(&pair->fd[0]);
+		fd_closep(&pair->fd[1]);
+		free(pair);
+		return r;
+	}
+	*shared = pair;
+	return 0;
+}
+
+static int end_pair(void *shared, unsigned int side, struct link **ret)
 {
 	struct socket_pair *pair = shared;
 	struct socket_link *l = malloc(sizeof(*l));
 
 	fd_closep(&pair->fd[1 - side]);
 	if (l)
-		*l = (struct socket_link){ .base.ops = &socket_ops, .fd = pair->fd[side] };
+		*l = (struct socket_link){ .base.ops = &socket_ops, .fd = pair->fd[side],
+			.most = pair->most };
 	else
 		fd_closep(&pair->fd[side]);
 	free(pair);
@@ -115,10 +166,41 @@ static int end_socket(void *shared, unsigned int side, struct link **ret)
 	return 0;
 }
 
+static int open_unix(const struct base_params *p, void **shared)
+{
+	return open_pair(p, SOCK_STREAM, shared);
+}
+
+static int open_seqpacket(const struct base_params *p, void **shared)
+{
+	return open_pair(p, SOCK_SEQPACKET, shared);
+}
+
+static int open_tcp(const struct base_params *p, void **shared)
+{
+	return open_pair(p, 0, shared);
+}
+
 const struct baseline base_unix = {
 	.name = "unix",
 	.what = "UNIX stream socket",
 	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI,
 	.open = open_unix,
-	.end = end_socket,
+	.end = end_pair,
+};
+
+const struct baseline base_seqpacket = {
+	.name = "seqpacket",
+	.what = "UNIX seqpacket socket; see --sockbuf",
+	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI,
+	.open = open_seqpacket,
+	.end = end_pair,
+};
+
+const struct baseline base_tcp = {
+	.name = "tcp",
+	.what = "TCP over the loopback interface, without Nagle's delay",
+	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI,
+	.open = open_tcp,
+	.end = end_pair,
 };

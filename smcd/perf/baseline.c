@@ -10,9 +10,18 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "smcd/perf/cpu.h"
 #include "smcd/perf/dialogue.h"
 
-static const struct baseline *const baselines[] = { &base_ring, &base_eventfd, &base_unix };
+static const struct baseline *const baselines[] = {
+	&base_ring, &base_eventfd, &base_unix, &base_seqpacket, &base_pipe, &base_tcp,
+#ifdef HAVE_ZMQ
+	&base_zmq,
+#endif
+#ifdef HAVE_UCX
+	&base_ucx,
+#endif
+};
 
 #define BASELINES (sizeof(baselines) / sizeof(baselines[0]))
 
@@ -134,6 +143,11 @@ int peer_start(const struct baseline *b, const struct base_params *p, unsigned i
 struct link *peer_link(const struct peer *peer, unsigned int i)
 {
 	return peer->link[i];
+}
+
+uint64_t peer_cpu_ns(const struct peer *peer)
+{
+	return cpu_pid_ns(peer->pid);
 }
 
 void peer_stop(struct peer *peer)

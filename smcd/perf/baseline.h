@@ -40,7 +40,8 @@ struct baseline {
 	void (*serve_connects)(void *shared);
 };
 
-extern const struct baseline base_ring, base_eventfd, base_unix;
+extern const struct baseline base_ring, base_eventfd, base_unix, base_seqpacket, base_pipe, base_tcp,
+	base_zmq, base_ucx;
 
 /* NULL: no such baseline, or not in this build. */
 const struct baseline *baseline_find(const char *name);
@@ -53,6 +54,8 @@ struct peer;
 int peer_start(const struct baseline *b, const struct base_params *p, unsigned int channels,
 	struct peer **ret);
 struct link *peer_link(const struct peer *peer, unsigned int i);
+/* What the process has used so far, all its threads. */
+uint64_t peer_cpu_ns(const struct peer *peer);
 /* Ends the process. NULL is allowed. */
 void peer_stop(struct peer *peer);
 

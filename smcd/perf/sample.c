@@ -3,15 +3,21 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "smcd/perf/cpu.h"
 
-#define TRIAL_NS  UINT64_C(15000000) /* for each variant of a baseline */
-#define SETTLE_NS 3000000L	     /* what closing leaves to others is done before the next run */
+#define PATIENCE_S 60		      /* beyond its length, until a baseline's run is given up */
+#define TRIAL_NS   UINT64_C(15000000) /* for each variant of a baseline */
+#define SETTLE_NS  3000000L	      /* what closing leaves to others is done before the next run */
 
 const struct metric metrics[METRIC_COUNT] = {
 	[METRIC_P50] = { "p50_us", PERF_RTT },
@@ -206,33 +212,88 @@ static double merit(const struct perf_params *p, const struct sample *s)
 	return p->test == PERF_RTT ? -s->v[METRIC_P50] : s->v[METRIC_GBS];
 }
 
-static int run_peer(const struct options *o, const struct baseline *b, const struct perf_params *p,
-	uint32_t variant, struct sample *ret)
-{
-	struct base_params bp = { .test = p->test, .copy = p->copy, .size = p->size,
-		.sockbuf = o->sockbuf, .cores = options_cores(o) };
-	struct link **links = calloc(o->channels, sizeof(struct link *));
+/* What the client's process of a baseline leaves to us. */
+struct outcome {
 	struct perf_result res;
-	struct peer *peer;
-	uint64_t cpu;
-	int r = links ? peer_start(b, &bp, o->channels, &peer) : -ENOMEM;
+	uint64_t client_ns, server_ns;
+	int error;
+};
 
-	if (r < 0) {
-		free(links);
-		return r;
-	}
+static int run_links(const struct options *o, const struct baseline *b, struct peer *peer,
+	const struct perf_params *p, uint32_t variant, struct outcome *out)
+{
+	struct link **links = calloc(o->channels, sizeof(struct link *));
+	uint64_t client = cpu_process_ns(), server = peer_cpu_ns(peer);
+	int r;
+
+	if (!links)
+		return -ENOMEM;
 	for (unsigned int i = 0; i < o->channels; i++) {
 		links[i] = peer_link(peer, i);
 		if (b->nr_variants)
 			links[i]->ops->set_variant(links[i], variant);
 	}
-	cpu = cpu_process_ns();
-	r = links_run(links, o->channels, p, &res);
-	if (r == 0)
-		figures(&res, (double)(cpu_process_ns() - cpu) / 1e9,
-			(double)res.server_cpu_ns / 1e9, 0, ret);
-	peer_stop(peer);
+	r = links_run(links, o->channels, p, &out->res);
+	out->client_ns = cpu_process_ns() - client;
+	out->server_ns = peer_cpu_ns(peer) - server;
 	free(links);
+	return r;
+}
+
+/*
+ * In a process of its own, so that whatever a library does to its process (threads, signal
+ * handlers, hooks in the allocator) happens neither to us nor to the next run.
+ */
+static void client_process(const struct options *o, const struct baseline *b,
+	const struct perf_params *p, uint32_t variant, struct outcome *out)
+{
+	struct base_params bp = { .test = p->test, .copy = p->copy, .size = p->size,
+		.sockbuf = o->sockbuf, .cores = options_cores(o) };
+	struct peer *peer;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(PATIENCE_S + (unsigned int)(p->ns / 1000000000)); /* a ring does not see its peer die */
+	out->error = peer_start(b, &bp, o->channels, &peer);
+	if (out->error)
+		return;
+	out->error = run_links(o, b, peer, p, variant, out);
+	peer_stop(peer);
+}
+
+static int in_process(const struct options *o, const struct baseline *b, const struct perf_params *p,
+	uint32_t variant, struct outcome *out)
+{
+	pid_t pid;
+	int status;
+
+	out->error = -ECHILD;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		client_process(o, b, p, variant, out);
+		_exit(0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return out->error;
+}
+
+static int run_peer(const struct options *o, const struct baseline *b, const struct perf_params *p,
+	uint32_t variant, struct sample *ret)
+{
+	struct outcome *out = mmap(NULL, sizeof(*out), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int r;
+
+	if (out == MAP_FAILED)
+		return -errno;
+	r = in_process(o, b, p, variant, out);
+	if (r == 0)
+		figures(&out->res, (double)out->client_ns / 1e9, (double)out->server_ns / 1e9, 0,
+			ret);
+	munmap(out, sizeof(*out));
 	return r;
 }
 

@@ -137,6 +137,15 @@ int main(void)
 		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_ring),
 		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_eventfd),
 		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_unix),
+		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_seqpacket),
+		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_pipe),
+		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_tcp),
+#ifdef HAVE_ZMQ
+		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_zmq),
+#endif
+#ifdef HAVE_UCX
+		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_ucx),
+#endif
 		cmocka_unit_test(test_no_zero_copy),
 		cmocka_unit_test(test_not_offered),
 		cmocka_unit_test(test_flaws),

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * base_pipe.c - two pipes, one each way
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "smcd/perf/baseline.h"
+#include "vfio/base/fd.h"
+
+struct pipe_link {
+	struct link base;
+	int rx, tx;
+};
+
+static struct pipe_link *self(struct link *l)
+{
+	return (struct pipe_link *)(void *)l;
+}
+
+/* The reader is killed, or lives longer than the writer: no SIGPIPE. */
+static int pipe_send(struct link *l, const void *buf, size_t len)
+{
+	const char *p = buf;
+
+	while (len) {
+		ssize_t n = write(self(l)->tx, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int pipe_recv(struct link *l, void *buf, size_t len)
+{
+	char *p = buf;
+
+	while (len) {
+		ssize_t n = read(self(l)->rx, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static void pipe_close(struct link *l)
+{
+	close(self(l)->rx);
+	close(self(l)->tx);
+	free(l);
+}
+
+static const struct link_ops pipe_ops = {
+	.send = pipe_send,
+	.recv = pipe_recv,
+	.close = pipe_close,
+};
+
+struct pipes {
+	int fd[2][2]; /* by the side that reads; read end, write end */
+};
+
+static void close_pipes(struct pipes *p)
+{
+	for (int i = 0; i < 4; i++)
+		fd_closep(&p->fd[i / 2][i % 2]);
+	free(p);
+}
+
+static int open_pipes(const struct base_params *params, void **shared)
+{
+	struct pipes *p = malloc(sizeof(*p));
+	int r = 0;
+
+	if (!p)
+		return -ENOMEM;
+	*p = (struct pipes){ .fd = { { -1, -1 }, { -1, -1 } } };
+	for (int i = 0; r == 0 && i < 2; i++) {
+		if (pipe2(p->fd[i], O_CLOEXEC) < 0 ||
+		    (params->sockbuf &&
+			fcntl(p->fd[i][0], F_SETPIPE_SZ, (int)params->sockbuf) < 0))
+			r = -errno;
+	}
+	if (r < 0)
+		close_pipes(p);
+	else
+		*shared = p;
+	return r;
+}
+
+static int end_pipes(void *shared, unsigned int side, struct link **ret)
+{
+	struct pipes *p = shared;
+	struct pipe_link *l = malloc(sizeof(*l));
+
+	if (l)
+		*l = (struct pipe_link){ .base.ops = &pipe_ops, .rx = fd_steal(&p->fd[side][0]),
+			.tx = fd_steal(&p->fd[1 - side][1]) };
+	close_pipes(p);
+	if (!l)
+		return -ENOMEM;
+	*ret = &l->base;
+	return 0;
+}
+
+const struct baseline base_pipe = {
+	.name = "pipe",
+	.what = "two pipes; --sockbuf sets their sizes, too",
+	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI,
+	.open = open_pipes,
+	.end = end_pipes,
+};
