@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "smcd/perf/baseline.h"
@@ -166,6 +167,91 @@ static int end_pair(void *shared, unsigned int side, struct link **ret)
 	return 0;
 }
 
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+struct listener {
+	int fd;
+	socklen_t len;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_un un;
+	} addr;
+};
+
+/* The kernel chooses the name, or the port. */
+static int open_listener(sa_family_t family, void **shared)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+	socklen_t len = family == AF_UNIX ? sizeof(family) : sizeof(l->addr.in);
+	int r = 0;
+
+	if (!l)
+		return -ENOMEM;
+	l->addr.any.sa_family = family;
+	if (family == AF_INET)
+		l->addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	l->len = sizeof(l->addr);
+	l->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (l->fd < 0 || bind(l->fd, &l->addr.any, len) < 0 || listen(l->fd, SOMAXCONN) < 0 ||
+	    getsockname(l->fd, &l->addr.any, &l->len) < 0)
+		r = -errno;
+	if (r < 0) {
+		fd_closep(&l->fd);
+		free(l);
+		return r;
+	}
+	*shared = l;
+	return 0;
+}
+
+static int connect_once(void *shared, uint64_t stamp[CONNECT_STAMPS])
+{
+	const struct listener *l = shared;
+	int fd FD_CLEANUP = -1;
+	char byte = 'e';
+
+	stamp[CONNECT_BEGIN] = clock_ns();
+	fd = socket(l->addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, &l->addr.any, l->len) < 0)
+		return -errno;
+	stamp[CONNECT_DONE] = clock_ns();
+	if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, 0) != 1)
+		return -errno;
+	stamp[CONNECT_ECHOED] = clock_ns();
+	fd_closep(&fd);
+	stamp[CONNECT_CLOSED] = clock_ns();
+	return 0;
+}
+
+static void serve_connects(void *shared)
+{
+	const struct listener *l = shared;
+	char byte;
+
+	for (;;) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		if (recv(fd, &byte, 1, 0) == 1)
+			send(fd, &byte, 1, MSG_NOSIGNAL);
+		close(fd);
+	}
+}
+
+/* ---- the three of them ----------------------------------------------------------------------- */
+
+static int listen_unix(void **shared)
+{
+	return open_listener(AF_UNIX, shared);
+}
+
+static int listen_tcp(void **shared)
+{
+	return open_listener(AF_INET, shared);
+}
+
 static int open_unix(const struct base_params *p, void **shared)
 {
 	return open_pair(p, SOCK_STREAM, shared);
@@ -184,9 +270,12 @@ static int open_tcp(const struct base_params *p, void **shared)
 const struct baseline base_unix = {
 	.name = "unix",
 	.what = "UNIX stream socket",
-	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI,
+	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI | PERF_CONNECT,
 	.open = open_unix,
 	.end = end_pair,
+	.listen = listen_unix,
+	.connect = connect_once,
+	.serve_connects = serve_connects,
 };
 
 const struct baseline base_seqpacket = {
@@ -200,7 +289,10 @@ const struct baseline base_seqpacket = {
 const struct baseline base_tcp = {
 	.name = "tcp",
 	.what = "TCP over the loopback interface, without Nagle's delay",
-	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI,
+	.tests = PERF_RTT | PERF_STREAM | PERF_BIDI | PERF_CONNECT,
 	.open = open_tcp,
 	.end = end_pair,
+	.listen = listen_tcp,
+	.connect = connect_once,
+	.serve_connects = serve_connects,
 };

@@ -140,6 +140,34 @@ int peer_start(const struct baseline *b, const struct base_params *p, unsigned i
 	return 0;
 }
 
+int peer_start_connects(const struct baseline *b, void **shared, struct peer **ret)
+{
+	struct peer *peer;
+	int r;
+
+	if (!(b->tests & PERF_CONNECT))
+		return -EOPNOTSUPP;
+	peer = calloc(1, sizeof(*peer));
+	if (!peer)
+		return -ENOMEM;
+	r = b->listen(shared);
+	if (r == 0) {
+		peer->pid = fork();
+		r = peer->pid < 0 ? -errno : 0;
+	}
+	if (r < 0) {
+		free(peer);
+		return r;
+	}
+	if (peer->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		b->serve_connects(*shared);
+		_exit(0);
+	}
+	*ret = peer;
+	return 0;
+}
+
 struct link *peer_link(const struct peer *peer, unsigned int i)
 {
 	return peer->link[i];

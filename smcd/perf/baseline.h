@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "smcd/perf/connect.h"
 #include "smcd/perf/link.h"
 #include "smcd/perf/perf.h"
 
@@ -33,10 +34,10 @@ struct baseline {
 	int (*open)(const struct base_params *p, void **shared);
 	/* After they did: the link of @side (0: client, 1: server). Takes over @shared, also on failure. */
 	int (*end)(void *shared, unsigned int side, struct link **ret);
-	/* Instead of the above, for connect: a listener before they part; then one round in the client,
-	 * and all that come, without an end, in the server. */
+	/* Instead, for connect: a listener before they part; then connect_ops.once() of the client, and
+	 * in the server all that come, without an end. */
 	int (*listen)(void **shared);
-	int (*connect)(void *shared);
+	int (*connect)(void *shared, uint64_t stamp[CONNECT_STAMPS]);
 	void (*serve_connects)(void *shared);
 };
 
@@ -56,6 +57,8 @@ int peer_start(const struct baseline *b, const struct base_params *p, unsigned i
 struct link *peer_link(const struct peer *peer, unsigned int i);
 /* What the process has used so far, all its threads. */
 uint64_t peer_cpu_ns(const struct peer *peer);
+/* For connect: only the process. *shared is for connect(), and lives until this process ends. */
+int peer_start_connects(const struct baseline *b, void **shared, struct peer **ret);
 /* Ends the process. NULL is allowed. */
 void peer_stop(struct peer *peer);
 

@@ -224,21 +224,51 @@ static int serve_one(struct link *l, const struct perf_params *p)
 	return r < 0 ? r : l->ops->send(l, &rep, sizeof(rep));
 }
 
-int perf_serve(struct link *l)
+/* One byte instead of a request: the connect test. 1: sent back; 0: it is a request. */
+static int serve_echo(struct link *l)
 {
-	struct perf_params p;
-	struct wire_req req;
+	const void *p = NULL;
+	size_t n = 0;
+	char byte;
 	int r;
 
-	do {
-		r = l->ops->recv(l, &req, sizeof(req));
-		if (r == 0)
-			r = understand(&req, &p);
-		if (r == 0)
-			r = cpu_pin(p.server_cpu);
-		if (r == 0)
-			r = serve_one(l, &p);
-	} while (r == 0);
+	if (!l->ops->peek)
+		return 0;
+	r = l->ops->peek(l, &p, &n);
+	if (r < 0)
+		return r;
+	byte = *(const char *)p;
+	if (byte != WIRE_ECHO)
+		return 0;
+	r = l->ops->release(l, 1);
+	if (r == 0)
+		r = l->ops->send(l, &byte, 1);
+	return r < 0 ? r : 1;
+}
+
+static int serve_next(struct link *l)
+{
+	struct perf_params p = { 0 };
+	struct wire_req req;
+	int r = serve_echo(l);
+
+	if (r)
+		return r < 0 ? r : 0;
+	r = l->ops->recv(l, &req, sizeof(req));
+	if (r == 0)
+		r = understand(&req, &p);
+	if (r == 0)
+		r = cpu_pin(p.server_cpu);
+	return r < 0 ? r : serve_one(l, &p);
+}
+
+int perf_serve(struct link *l)
+{
+	int r;
+
+	do
+		r = serve_next(l);
+	while (r == 0);
 	return r == -ENODATA ? 0 : r;
 }
 

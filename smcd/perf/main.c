@@ -4,8 +4,10 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "smcd/perf/cpu.h"
+#include "smcd/perf/idle.h"
 #include "smcd/perf/options.h"
 #include "smcd/perf/report.h"
 #include "smcd/perf/series.h"
@@ -25,7 +27,12 @@ static int run(const struct options *o, struct smcdu_ctx *ctx)
 	int e, end;
 
 	report_begin(&r, o->json);
-	e = ctx ? series_run(o, ctx, &r) : series_probe(o, &r);
+	if (!ctx)
+		e = series_probe(o, &r);
+	else if (o->tests == PERF_IDLE)
+		e = idle_run(o, ctx, &r);
+	else
+		e = series_run(o, ctx, &r);
 	end = report_end(&r);
 	if (end < 0)
 		return fail("standard output", end);
@@ -52,6 +59,17 @@ static int client(const struct options *o)
 	return r;
 }
 
+/* Descriptors are what many channels need first. */
+static void raise_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -63,6 +81,7 @@ int main(int argc, char **argv)
 	case OPTIONS_WRONG: return 2;
 	default: break;
 	}
+	raise_limit();
 	if (o.listen)
 		return server_run(&o);
 	r = cpu_pin(o.cpu[0]); /* before the library looks where it runs */

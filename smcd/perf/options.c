@@ -52,7 +52,8 @@ void options_usage(void)
 	      "Measures channels between two smcd-user-perf, beside what others offer.\n\n"
 	      "  -l, --listen         serve tests\n"
 	      "      --once           serve one client, then end\n"
-	      "      --test T,...     rtt, stream, bidi; all (default): rtt and stream; probe\n"
+	      "      --test T,...     rtt, stream, bidi, connect; all (default): rtt and stream;\n"
+	      "                       idle or probe, alone\n"
 	      "      --sizes A,B,...  message sizes; K and M are understood\n"
 	      "                       (default 8,64,512,4K,64K,1M)\n"
 	      "      --runs N         runs per case, medians are printed (default 5)\n"
@@ -136,6 +137,7 @@ static bool one_test(const char *s, struct options *o)
 {
 	static const struct { const char *name; unsigned int tests; } names[] = {
 		{ "rtt", PERF_RTT }, { "stream", PERF_STREAM }, { "bidi", PERF_BIDI },
+		{ "connect", PERF_CONNECT }, { "idle", PERF_IDLE },
 		{ "all", PERF_RTT | PERF_STREAM }, { "probe", PERF_PROBE },
 	};
 
@@ -266,8 +268,9 @@ static enum options_do check(struct options *o, int argc, char **argv)
 	if (optind + !local != argc)
 		return misuse(local ? "--test probe needs nobody to connect to" :
 			"give one SERVICE@PEER, or -l and one SERVICE");
-	if (!local && (o->tests & PERF_PROBE))
-		return misuse("--test probe stands alone");
+	if ((!local && (o->tests & PERF_PROBE)) ||
+	    ((o->tests & PERF_IDLE) && o->tests != PERF_IDLE))
+		return misuse("--test probe and idle stand alone");
 	if (o->once && !o->listen)
 		return misuse("--once is for -l");
 	o->target = argv[optind];

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "smcd/perf/connect.h"
 #include "smcd/perf/cpu.h"
 
 #define PATIENCE_S 60		      /* beyond its length, until a baseline's run is given up */
@@ -31,6 +32,11 @@ const struct metric metrics[METRIC_COUNT] = {
 	[METRIC_CPU_GB] = { "cpu_s/GB", PERF_STREAM | PERF_BIDI },
 	[METRIC_NS_STORE] = { "ns/pcistb", PERF_STREAM },
 	[METRIC_BYTES_STORE] = { "B/pcistb", PERF_STREAM },
+	[METRIC_CONNS] = { "conn/s", PERF_CONNECT },
+	[METRIC_CONNECT] = { "connect_us", PERF_CONNECT },
+	[METRIC_ECHO] = { "echo_us", PERF_CONNECT },
+	[METRIC_CLOSE] = { "close_us", PERF_CONNECT },
+	[METRIC_CPU_CONN] = { "cpu_us/conn", PERF_CONNECT },
 };
 
 /* ---- one test on several links at once ------------------------------------------------------- */
@@ -127,9 +133,30 @@ static void figures(const struct perf_result *res, double client_s, double serve
 	}
 }
 
+static void connect_figures(const struct connect_result *res, double cpu_s, struct sample *s)
+{
+	memset(s->v, 0, METRIC_COUNT * sizeof(s->v[0]));
+	s->v[METRIC_CONNS] = (double)res->connections / ((double)res->ns / 1e9);
+	s->v[METRIC_CONNECT] = hist_quantile(&res->connect, 0.5) / 1e3;
+	s->v[METRIC_ECHO] = hist_quantile(&res->echo, 0.5) / 1e3;
+	s->v[METRIC_CLOSE] = hist_quantile(&res->close, 0.5) / 1e3;
+	s->v[METRIC_CPU_CONN] = cpu_s * 1e6 / (double)res->connections;
+}
+
 static void settle(void)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = SETTLE_NS }, NULL);
+}
+
+const char *test_name(enum perf_test test)
+{
+	switch (test) {
+	case PERF_RTT: return "rtt";
+	case PERF_STREAM: return "stream";
+	case PERF_BIDI: return "bidi";
+	case PERF_CONNECT: return "connect";
+	default: return "idle";
+	}
 }
 
 static int explain(const struct perf_params *p, const char *who, int error)
@@ -137,7 +164,7 @@ static int explain(const struct perf_params *p, const char *who, int error)
 	const char *why = smcdu_last_error();
 
 	fprintf(stderr, "smcd-user-perf: %s, %u bytes, %s: %s\n",
-		p->test == PERF_RTT ? "rtt" : p->test == PERF_STREAM ? "stream" : "bidi", p->size,
+		test_name(p->test), p->size,
 		who, error == -EBADMSG ? "the bytes received are not those sent" :
 		*why ? why : strerror(-error));
 	return error;
@@ -167,35 +194,77 @@ static int connect_all(const struct options *o, struct smcdu_ctx *ctx, struct li
 	return 0;
 }
 
+/* CPU seconds of this process and of those named, since when it was begun. */
+struct usage {
+	uint64_t process, pid[PERF_MAX_PIDS];
+};
+
+static void usage_begin(const struct options *o, struct usage *u)
+{
+	memset(u, 0, sizeof(*u));
+	for (unsigned int i = 0; i < o->nr_pids; i++)
+		u->pid[i] = cpu_pid_ns(o->pids[i]);
+	u->process = cpu_process_ns();
+}
+
+/* Returns the sum over those named, and puts each into @s. */
+static double usage_end(const struct options *o, struct usage *u, struct sample *s)
+{
+	double sum = 0;
+
+	u->process = cpu_process_ns() - u->process;
+	for (unsigned int i = 0; i < o->nr_pids; i++) {
+		s->v[METRIC_COUNT + i] = (double)(cpu_pid_ns(o->pids[i]) - u->pid[i]) / 1e9;
+		sum += s->v[METRIC_COUNT + i];
+	}
+	return sum;
+}
+
 static int run_ours(const struct options *o, struct link *const *links, const struct perf_params *p,
 	struct sample *ret)
 {
-	uint64_t before[PERF_MAX_PIDS] = { 0 }, cpu = cpu_process_ns();
 	struct perf_result res;
-	double client_s, others = 0;
+	struct usage u;
+	double others;
 	int r;
 
-	for (unsigned int i = 0; i < o->nr_pids; i++)
-		before[i] = cpu_pid_ns(o->pids[i]);
+	usage_begin(o, &u);
 	r = links_run(links, o->channels, p, &res);
-	client_s = (double)(cpu_process_ns() - cpu) / 1e9;
-	for (unsigned int i = 0; i < o->nr_pids; i++) {
-		ret->v[METRIC_COUNT + i] = (double)(cpu_pid_ns(o->pids[i]) - before[i]) / 1e9;
-		others += ret->v[METRIC_COUNT + i];
-	}
+	others = usage_end(o, &u, ret);
 	if (r == 0)
-		figures(&res, client_s, (double)res.server_cpu_ns / 1e9, others, ret);
+		figures(&res, (double)u.process / 1e9, (double)res.server_cpu_ns / 1e9, others,
+			ret);
+	return r;
+}
+
+static int connect_ours(const struct options *o, struct smcdu_ctx *ctx, const struct perf_params *p,
+	struct sample *ret)
+{
+	struct connect_target target = { .ctx = ctx, .name = o->target };
+	const struct connect_ops ops = { .once = connect_smcd, .arg = &target };
+	struct connect_result res;
+	struct usage u;
+	double others;
+	int r;
+
+	usage_begin(o, &u);
+	r = connect_run(&ops, o->channels, p->count, p->ns, &res);
+	others = usage_end(o, &u, ret);
+	if (r == 0)
+		connect_figures(&res, (double)u.process / 1e9 + others, ret);
 	return r;
 }
 
 int sample_ours(const struct options *o, struct smcdu_ctx *ctx, const struct perf_params *p,
 	struct sample *ret, uint32_t *path)
 {
+	/* The connect test has one, too, which tells the path. */
 	struct link **links = calloc(o->channels, sizeof(struct link *));
 	int r = links ? connect_all(o, ctx, links, path) : -ENOMEM;
 
 	if (r == 0)
-		r = run_ours(o, links, p, ret);
+		r = p->test == PERF_CONNECT ? connect_ours(o, ctx, p, ret) :
+			run_ours(o, links, p, ret);
 	if (r < 0)
 		explain(p, o->target, r);
 	for (unsigned int i = 0; links && i < o->channels; i++)
@@ -215,6 +284,7 @@ static double merit(const struct perf_params *p, const struct sample *s)
 /* What the client's process of a baseline leaves to us. */
 struct outcome {
 	struct perf_result res;
+	struct connect_result connects;
 	uint64_t client_ns, server_ns;
 	int error;
 };
@@ -240,6 +310,24 @@ static int run_links(const struct options *o, const struct baseline *b, struct p
 	return r;
 }
 
+static int run_connects(const struct options *o, const struct baseline *b,
+	const struct perf_params *p, struct outcome *out)
+{
+	uint64_t client = cpu_process_ns(), server;
+	struct connect_ops ops = { .once = b->connect };
+	struct peer *peer;
+	int r = peer_start_connects(b, &ops.arg, &peer);
+
+	if (r < 0)
+		return r;
+	server = peer_cpu_ns(peer);
+	r = connect_run(&ops, o->channels, p->count, p->ns, &out->connects);
+	out->client_ns = cpu_process_ns() - client;
+	out->server_ns = peer_cpu_ns(peer) - server;
+	peer_stop(peer);
+	return r;
+}
+
 /*
  * In a process of its own, so that whatever a library does to its process (threads, signal
  * handlers, hooks in the allocator) happens neither to us nor to the next run.
@@ -253,6 +341,10 @@ static void client_process(const struct options *o, const struct baseline *b,
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(PATIENCE_S + (unsigned int)(p->ns / 1000000000)); /* a ring does not see its peer die */
+	if (p->test == PERF_CONNECT) {
+		out->error = run_connects(o, b, p, out);
+		return;
+	}
 	out->error = peer_start(b, &bp, o->channels, &peer);
 	if (out->error)
 		return;
@@ -290,7 +382,9 @@ static int run_peer(const struct options *o, const struct baseline *b, const str
 	if (out == MAP_FAILED)
 		return -errno;
 	r = in_process(o, b, p, variant, out);
-	if (r == 0)
+	if (r == 0 && p->test == PERF_CONNECT)
+		connect_figures(&out->connects, (double)(out->client_ns + out->server_ns) / 1e9, ret);
+	else if (r == 0)
 		figures(&out->res, (double)out->client_ns / 1e9, (double)out->server_ns / 1e9, 0,
 			ret);
 	munmap(out, sizeof(*out));
@@ -323,7 +417,7 @@ int sample_peer(const struct options *o, const struct baseline *b, const struct 
 {
 	int r = 0;
 
-	if (b->nr_variants && *variant == UINT32_MAX)
+	if (b->nr_variants && *variant == UINT32_MAX && b->tests & p->test)
 		r = choose_variant(o, b, p, variant);
 	if (r == 0)
 		r = run_peer(o, b, p, *variant, ret);

@@ -17,6 +17,9 @@ enum metric_id {
 	METRIC_CPU_GB,	   /* seconds per 10^9 bytes, all processes */
 	METRIC_NS_STORE,   /* per PCISTB; 0: there were none */
 	METRIC_BYTES_STORE,
+	METRIC_CONNS,	   /* per second */
+	METRIC_CONNECT, METRIC_ECHO, METRIC_CLOSE, /* us, p50 */
+	METRIC_CPU_CONN,   /* us per connection, all processes */
 	METRIC_COUNT,
 };
 
@@ -31,6 +34,8 @@ extern const struct metric metrics[METRIC_COUNT];
 struct sample {
 	double v[METRIC_COUNT + PERF_MAX_PIDS];
 };
+
+const char *test_name(enum perf_test test);
 
 /* Ours, on fresh channels; *path is the one they took. 0, or negative errno after a message. */
 int sample_ours(const struct options *o, struct smcdu_ctx *ctx, const struct perf_params *p,

@@ -170,7 +170,7 @@ static double placement_of(const struct series *s)
 static void rows(const struct series *s, struct report *r)
 {
 	struct report_case c = {
-		.name = s->p.test == PERF_RTT ? "rtt" : s->p.test == PERF_STREAM ? "stream" : "bidi",
+		.name = test_name(s->p.test),
 		.path = smcdu_path_name(s->path),
 		.wait = s->o->wait,
 		.copy = s->o->copy,
@@ -264,6 +264,8 @@ int series_run(const struct options *o, struct smcdu_ctx *ctx, struct report *r)
 	for (size_t t = 0; t < sizeof(order) / sizeof(order[0]); t++)
 		for (unsigned int i = 0; e == 0 && o->tests & order[t] && i < o->nr_sizes; i++)
 			e = one_case(s, order[t], o->sizes[i], r);
+	if (e == 0 && o->tests & PERF_CONNECT)
+		e = one_case(s, PERF_CONNECT, 1, r);
 	if (e == 0)
 		e = rows_of_machine(o, r);
 	free(s);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,21 +27,28 @@ static int fail_errno(const char *what)
 	return 1;
 }
 
-/* What the threads of the server share: those that serve, and news of each that ended. */
+/*
+ * What the threads of the server share. One that has served its channel waits for the next, since
+ * making a thread takes longer than the connect test gives it.
+ */
 struct server {
 	atomic_uint serving;
 	atomic_bool failed;
-	int ended; /* eventfd */
+	int ended; /* eventfd: a channel ended */
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct session *queue; /* channels for waiting threads */
+	unsigned int waiting;  /* threads, less channels in the queue */
 };
 
 struct session {
 	struct server *server;
 	struct smcdu_channel *ch;
+	struct session *next;
 };
 
-static void *serve_thread(void *arg)
+static void serve_session(struct session *s)
 {
-	struct session *s = arg;
 	struct server *server = s->server;
 	struct link *l = link_smcd(s->ch);
 	int r = l ? perf_serve(l) : -ENOMEM;
@@ -55,7 +63,52 @@ static void *serve_thread(void *arg)
 	link_close(l);
 	atomic_fetch_sub(&server->serving, 1);
 	eventfd_write(server->ended, 1);
+}
+
+static struct session *next_session(struct server *server)
+{
+	struct session *s;
+
+	pthread_mutex_lock(&server->lock);
+	server->waiting++;
+	while (!server->queue)
+		pthread_cond_wait(&server->more, &server->lock);
+	s = server->queue;
+	server->queue = s->next;
+	pthread_mutex_unlock(&server->lock);
+	return s;
+}
+
+static void *serve_thread(void *arg)
+{
+	struct session *s = arg;
+	struct server *server = s->server;
+	cpu_set_t anywhere;
+
+	pthread_getaffinity_np(pthread_self(), sizeof(anywhere), &anywhere);
+	for (;; s = next_session(server)) {
+		serve_session(s);
+		/* Where the last client wanted it is not where the next one does. */
+		pthread_setaffinity_np(pthread_self(), sizeof(anywhere), &anywhere);
+	}
 	return NULL;
+}
+
+/* False: nobody waits. */
+static bool give_to_waiting(struct server *server, struct session *s)
+{
+	bool given;
+
+	pthread_mutex_lock(&server->lock);
+	given = server->waiting > 0;
+	if (given) {
+		server->waiting--;
+		s->next = server->queue;
+		server->queue = s;
+		pthread_cond_signal(&server->more);
+	}
+	pthread_mutex_unlock(&server->lock);
+	return given;
 }
 
 static void serve_channel(struct server *server, struct smcdu_channel *ch)
@@ -66,6 +119,8 @@ static void serve_channel(struct server *server, struct smcdu_channel *ch)
 	if (s) {
 		*s = (struct session){ .server = server, .ch = ch };
 		atomic_fetch_add(&server->serving, 1);
+		if (give_to_waiting(server, s))
+			return;
 		if (pthread_create(&t, NULL, serve_thread, s) == 0) {
 			pthread_detach(t);
 			return;
@@ -106,7 +161,9 @@ static int serve_all(struct server *server, struct smcdu_listener *l, bool once)
 
 int server_run(const struct options *o)
 {
-	static struct server srv; /* threads that still serve use it until the process ends */
+	/* Threads that still serve use it until the process ends. */
+	static struct server srv = { .lock = PTHREAD_MUTEX_INITIALIZER,
+		.more = PTHREAD_COND_INITIALIZER };
 	struct smcdu_listener *l;
 	struct smcdu_ctx *ctx;
 	int r = smcdu_open(&o->settings, &ctx);

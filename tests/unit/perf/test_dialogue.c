@@ -86,6 +86,22 @@ static void test_not_offered(void **state)
 	assert_int_equal(peer_start(&base_eventfd, &bp, 1, &peer), -EOPNOTSUPP);
 }
 
+static void test_connect(void **state)
+{
+	const struct baseline *b = *state;
+	static struct connect_result con;
+	struct connect_ops ops = { .once = b->connect };
+	struct peer *peer;
+
+	assert_int_equal(peer_start_connects(b, &ops.arg, &peer), 0);
+	assert_int_equal(connect_run(&ops, 3, 20, 0, &con), 0);
+	assert_int_equal(con.connections, 60);
+	assert_int_equal(con.connect.count, 60);
+	assert_int_equal(con.echo.count, 60);
+	assert_int_equal(con.close.count, 60);
+	peer_stop(peer);
+}
+
 /* ---- a link with a flaw ---------------------------------------------------------------------- */
 
 struct flawed {
@@ -146,6 +162,8 @@ int main(void)
 #ifdef HAVE_UCX
 		cmocka_unit_test_prestate(test_baseline, (void *)(uintptr_t)&base_ucx),
 #endif
+		cmocka_unit_test_prestate(test_connect, (void *)(uintptr_t)&base_unix),
+		cmocka_unit_test_prestate(test_connect, (void *)(uintptr_t)&base_tcp),
 		cmocka_unit_test(test_no_zero_copy),
 		cmocka_unit_test(test_not_offered),
 		cmocka_unit_test(test_flaws),

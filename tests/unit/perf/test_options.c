@@ -94,10 +94,14 @@ static void test_baselines(void **state)
 	assert_string_equal(o.peers[2]->name, "eventfd");
 }
 
-static void test_probe(void **state)
+static void test_alone(void **state)
 {
 	assert_int_equal(parse("--test probe"), OPTIONS_RUN);
 	assert_int_equal(o.tests, PERF_PROBE);
+	assert_int_equal(parse("--test idle --channels 1000 perf@b"), OPTIONS_RUN);
+	assert_int_equal(o.tests, PERF_IDLE);
+	assert_int_equal(parse("--test connect,rtt perf@b"), OPTIONS_RUN);
+	assert_int_equal(o.tests, PERF_CONNECT | PERF_RTT);
 }
 
 static void test_refused(void **state)
@@ -107,7 +111,7 @@ static void test_refused(void **state)
 		"--sizes 0 p@b", "--sizes 17M p@b", "--sizes 8, 64 p@b", "--sizes -8 p@b",
 		"--sizes 18446744073709551615K p@b", "--seconds 0 p@b", "--seconds -1 p@b",
 		"--count 0 p@b", "--channels 0 p@b", "--channels 4097 p@b", "--test x p@b",
-		"--test rtt,x p@b", "--test probe p@b", "--test probe,rtt p@b", "--wait maybe p@b",
+		"--test rtt,x p@b", "--test probe p@b", "--test probe,rtt p@b", "--test idle,rtt p@b", "--wait maybe p@b",
 		"--copy no p@b", "--cpus x p@b", "--cpus 0,1,2 p@b", "--baseline pigeon p@b",
 		"--baseline ring,pigeon p@b", "--format xml p@b", "--path fast p@b", "--cpu-pid 0 p@b",
 		"--sockbuf 0 p@b", "--probe-ref 0 p@b", "--nonsense p@b",
@@ -131,7 +135,7 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_waiting),
 		cmocka_unit_test(test_baselines),
-		cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_refused),
 	};
 
