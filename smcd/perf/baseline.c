@@ -13,6 +13,12 @@
 #include "smcd/perf/cpu.h"
 #include "smcd/perf/dialogue.h"
 
+static const struct baseline base_copy = {
+	.name = "copy",
+	.what = "our own channels, copying: beside --copy zero",
+	.own = true,
+};
+
 static const struct baseline *const baselines[] = {
 	&base_ring, &base_eventfd, &base_unix, &base_seqpacket, &base_pipe, &base_tcp,
 #ifdef HAVE_ZMQ
@@ -21,6 +27,7 @@ static const struct baseline *const baselines[] = {
 #ifdef HAVE_UCX
 	&base_ucx,
 #endif
+	&base_copy,
 };
 
 #define BASELINES (sizeof(baselines) / sizeof(baselines[0]))

@@ -27,6 +27,7 @@ struct base_params {
 struct baseline {
 	const char *name;
 	const char *what;
+	bool own;	    /* our channels, copying: beside --copy zero */
 	unsigned int tests; /* enum perf_test bits */
 	unsigned int nr_variants;
 	const char *(*variant)(unsigned int i);

@@ -13,6 +13,8 @@
 
 #include "smcd/perf/dialogue.h"
 
+#define BACKLOG 1024 /* clients open many channels at once */
+
 static int fail_lib(const char *what, int error)
 {
 	const char *why = smcdu_last_error();
@@ -170,7 +172,7 @@ int server_run(const struct options *o)
 
 	if (r < 0)
 		return fail_lib("settings", r);
-	r = smcdu_listen(ctx, o->target, 0, &l);
+	r = smcdu_listen(ctx, o->target, BACKLOG, &l);
 	smcdu_close_ctx(ctx);
 	if (r < 0)
 		return fail_lib("listen", r);
