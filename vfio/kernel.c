@@ -31,6 +31,7 @@ struct kernel_device {
 	int req_fd; /* eventfd: the kernel wants the device back; -1: it cannot say so */
 	int err_fd; /* eventfd: the device reported an error; -1: it cannot */
 	int both_fd; /* epoll instance over the two, if there are two; else -1 */
+	uint32_t msi; /* index of the interrupt by message */
 	bool msi_on;
 	bool can_reset;
 };
@@ -222,14 +223,14 @@ static int kernel_set_msi(struct vfio_device *dev, int eventfd)
 	int r;
 
 	if (k->msi_on) {
-		r = set_irq(k, VFIO_PCI_MSI_IRQ_INDEX, -1);
+		r = set_irq(k, k->msi, -1);
 		if (r < 0)
 			return r;
 		k->msi_on = false;
 	}
 	if (eventfd < 0)
 		return k->calls.dead ? -ENODEV : 0;
-	r = set_irq(k, VFIO_PCI_MSI_IRQ_INDEX, eventfd);
+	r = set_irq(k, k->msi, eventfd);
 	k->msi_on = r == 0;
 	return r;
 }
@@ -352,6 +353,20 @@ static int read_iova_ranges(struct kernel_device *k, const struct vfio_dev_info 
 	return -EOPNOTSUPP;
 }
 
+/* ISM has MSI. A function that has only MSI-X serves as well: one vector is all that is used. */
+static int find_msi(struct kernel_device *k)
+{
+	struct vfio_irq_info ii = { .argsz = sizeof(ii), .index = VFIO_PCI_MSI_IRQ_INDEX };
+	int r = calls_ioctl(&k->calls, k->device_fd, VFIO_DEVICE_GET_IRQ_INFO, &ii);
+
+	if (r < 0) {
+		log_err("%s: the kernel does not describe its interrupts: %s", k->name, strerror(-r));
+		return r;
+	}
+	k->msi = ii.count ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX;
+	return 0;
+}
+
 /* An eventfd for an interrupt of its own, or -1. */
 static int arm(struct kernel_device *k, uint32_t index)
 {
@@ -406,6 +421,8 @@ static int start(struct kernel_device *k)
 		return r;
 	}
 	r = read_iova_ranges(k, &info);
+	if (r == 0)
+		r = find_msi(k);
 	if (r < 0)
 		return r;
 	k->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;

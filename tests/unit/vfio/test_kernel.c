@@ -35,6 +35,7 @@ static struct {
 	unsigned int info_calls;
 	uint64_t maps, unmaps;
 	bool has_err;
+	bool only_msix;
 	int err_fd;
 	struct vfio_iommu_type1_dma_map last_map;
 	bool unmap_less;
@@ -184,6 +185,7 @@ static int set_irqs(const void *arg)
 static int k_ioctl(int fd, unsigned long nr, void *arg)
 {
 	struct vfio_iommu_type1_dma_unmap *un = arg;
+	struct vfio_irq_info *ii = arg;
 
 	if (fails())
 		return -1;
@@ -204,6 +206,10 @@ static int k_ioctl(int fd, unsigned long nr, void *arg)
 		k.unmaps++;
 		if (k.unmap_less)
 			un->size -= 4096;
+		return 0;
+	case VFIO_DEVICE_GET_IRQ_INFO:
+		assert_int_equal(ii->index, VFIO_PCI_MSI_IRQ_INDEX);
+		ii->count = !k.only_msix;
 		return 0;
 	case VFIO_DEVICE_SET_IRQS:
 		return set_irqs(arg);
@@ -392,6 +398,21 @@ static void test_irqs(void **state)
 	vfio_device_close(dev);
 }
 
+/* One vector of MSI-X does the same for a function without MSI. */
+static void test_msix(void **state)
+{
+	struct vfio_device *dev = NULL;
+
+	k.only_msix = true;
+	assert_int_equal(attach(&dev), 0);
+	assert_int_equal(dev->ops->set_msi(dev, 50), 0);
+	assert_int_equal(dev->ops->set_msi(dev, -1), 0);
+	assert_int_equal(k.nirq, 3);
+	for (int i = 1; i < 3; i++)
+		assert_int_equal(k.irq[i].index, VFIO_PCI_MSIX_IRQ_INDEX);
+	vfio_device_close(dev);
+}
+
 /* The kernel wants the device back: for us it is gone. */
 static void test_request(void **state)
 {
@@ -558,6 +579,7 @@ int main(void)
 		T(test_dma),
 		T(test_ranges_from_function_only),
 		T(test_irqs),
+		T(test_msix),
 		T(test_request),
 		T(test_error),
 		T(test_batch),
