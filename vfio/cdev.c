@@ -6,18 +6,31 @@
 #include "vfio/opening.h"
 #include "vfio/uapi.h"
 
+/* The same errno for a driver's claim on the group and for interrupts that nobody checks. */
+static int not_permitted(const struct opening *o)
+{
+	char text[PCI_NAME_LEN];
+
+	if (pci_group_blockers(o->calls.sys, o->group, text, sizeof(text)) > 0)
+		return opening_not_viable(o);
+	return opening_unsafe(o, "iommufd");
+}
+
 static int bind_device(struct opening *o, int device, int iommufd)
 {
 	struct cdev_bind bind = { .argsz = sizeof(bind), .iommufd = iommufd };
 	int r = calls_ioctl(&o->calls, device, CDEV_BIND, &bind);
 
-	if (r == -EBUSY) {
+	/* Busy through its group; and not to be bound twice, which the kernel calls invalid. */
+	if (r == -EBUSY || r == -EINVAL) {
 		log_err("%s: another process has the function, through %s or %s; stop it (another "
 			"smcd-userd, or QEMU)", o->bdf, o->cdev_node, o->group_node);
-		return r;
+		return -EBUSY;
 	}
 	if (r == -EPERM)
-		return opening_unsafe(o, "iommufd");
+		return not_permitted(o);
+	if (r == -ENODEV)
+		return opening_broken(o);
 	return r < 0 ? opening_failed(o, "VFIO_DEVICE_BIND_IOMMUFD", r) : 0;
 }
 

@@ -6,8 +6,6 @@
 #include "vfio/base/log.h"
 #include "vfio/opening.h"
 
-#define BLOCKERS_LEN 400
-
 static int check_container(struct opening *o, int container)
 {
 	int r = calls_ioctl(&o->calls, container, VFIO_GET_API_VERSION, NULL);
@@ -28,19 +26,6 @@ static int check_container(struct opening *o, int container)
 	return -EOPNOTSUPP;
 }
 
-static int not_viable(struct opening *o)
-{
-	char text[BLOCKERS_LEN];
-
-	if (pci_group_blockers(o->calls.sys, o->group, text, sizeof(text)) > 0)
-		log_err("%s: IOMMU group %u has other members in use: %s; unbind them from their "
-			"drivers, or bind them to vfio-pci as well", o->bdf, o->group, text);
-	else
-		log_err("%s: IOMMU group %u is not viable; bind all of its members to VFIO drivers",
-			o->bdf, o->group);
-	return -EBUSY;
-}
-
 static int check_group(struct opening *o, int group)
 {
 	struct vfio_group_status s = { .argsz = sizeof(s) };
@@ -48,7 +33,7 @@ static int check_group(struct opening *o, int group)
 
 	if (r < 0)
 		return opening_failed(o, "VFIO_GROUP_GET_STATUS", r);
-	return s.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : not_viable(o);
+	return s.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : opening_not_viable(o);
 }
 
 static int join(struct opening *o, int group, int container)
@@ -69,6 +54,8 @@ static int get_device(struct opening *o, int group)
 
 	if (r == -EPERM) /* from a container that iommufd plays */
 		return opening_unsafe(o, "iommufd");
+	if (r == -ENODEV)
+		return opening_broken(o);
 	return r < 0 ? opening_failed(o, "VFIO_GROUP_GET_DEVICE_FD", r) : r;
 }
 

@@ -9,6 +9,8 @@
 #include "vfio/base/log.h"
 #include "vfio/opening.h"
 
+#define BLOCKERS_LEN 400
+
 const char *vfio_way_name(enum vfio_way way)
 {
 	static const char *const names[] = {
@@ -55,6 +57,27 @@ int opening_unsafe(const struct opening *o, const char *module)
 		"only if you trust whoever uses this one: echo Y > "
 		"/sys/module/%s/parameters/allow_unsafe_interrupts", o->bdf, module);
 	return -EPERM;
+}
+
+int opening_not_viable(const struct opening *o)
+{
+	char text[BLOCKERS_LEN];
+
+	if (pci_group_blockers(o->calls.sys, o->group, text, sizeof(text)) > 0)
+		log_err("%s: IOMMU group %u has other members in use: %s; unbind them from their "
+			"drivers, or bind them to vfio-pci as well", o->bdf, o->group, text);
+	else
+		log_err("%s: IOMMU group %u is not viable; bind all of its members to VFIO drivers",
+			o->bdf, o->group);
+	return -EBUSY;
+}
+
+int opening_broken(const struct opening *o)
+{
+	log_err("%s: the function is in error state, or was switched off; on IBM Z: echo 1 > "
+		"/sys/bus/pci/devices/%s/recover, then bind it again: smcd-userctl bind %s", o->bdf,
+		o->bdf, o->bdf);
+	return -ENODEV;
 }
 
 int opening_node(struct opening *o, const char *node)

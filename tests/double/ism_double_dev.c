@@ -300,7 +300,9 @@ static int bind_iommufd(struct ism_node *n, void *arg)
 		return -EBADF;
 	if (n->port->group_open)
 		return -EBUSY;
-	if (ism_d.host.unsafe)
+	if (n->port->running || ism_d.host.taken)
+		return -EINVAL;
+	if (ism_d.host.unsafe || ism_d.host.mate)
 		return -EPERM;
 	r = ism_device_start(n->port);
 	if (r < 0)

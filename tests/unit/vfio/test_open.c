@@ -155,6 +155,8 @@ static void test_cdev(void **state)
 	refused(VFIO_WAY_CDEV, -ENOENT, "no /dev/iommu", "modprobe iommufd");
 	h->unsafe = true;
 	refused(VFIO_WAY_CDEV, -EPERM, "interrupts", "iommufd/parameters");
+	h->mate = "e1000e";
+	refused(VFIO_WAY_CDEV, -EBUSY, "0009:00:00.0 (e1000e)", "unbind");
 	h->taken = true;
 	refused(VFIO_WAY_CDEV, -EBUSY, "another process", "stop it");
 	h->denied = "/dev/vfio/devices";
