@@ -24,11 +24,11 @@ finish() {
 expect() {
 	name=$1
 	shift
-	if "$@" >/tmp/check.log 2>&1; then
+	if "$@" >/tmp/expect.log 2>&1; then
 		echo "ok: $name"
 	else
 		echo "not ok: $name: exit status $?"
-		cat /tmp/check.log
+		cat /tmp/expect.log
 		failed=1
 	fi
 }

@@ -135,8 +135,9 @@ vfio_modules() { # TREE DIR NAME...
 	done
 }
 
-# DIR/vmlinuz, DIR/modules, and in DIR/suite and DIR/version what it is. Of the suites that are
-# asked for the first that has one; 6.12 is what bookworm's own compiler can build modules for.
+# DIR/vmlinuz, DIR/modules, and in DIR/suite, DIR/release and DIR/version (of the package) what it is.
+# The first suite that has one: modules for that of bookworm-backports can be built by bookworm's own
+# compiler.
 fetch_kernel() { # DIR ARCH
 	local dir=$1 arch=$2 suite name
 
@@ -152,7 +153,8 @@ fetch_kernel() { # DIR ARCH
 			return
 		mv "$dir"/boot/vmlinuz* "$dir/vmlinuz" || return
 		echo "$suite" >"$dir/suite"
-		echo "${name#linux-image-}" >"$dir/version"
+		echo "${name#linux-image-}" >"$dir/release"
+		dpkg-deb -f "$dir/$name"_*.deb Version >"$dir/version" || return
 		rm -rf "$dir/$name"_*.deb "${dir:?}"/{boot,lib,usr}
 		return 0
 	done
@@ -173,7 +175,7 @@ use_kernel() { # ARCH
 	cached "kernel-$1" fetch_kernel "$1"
 	cached "busybox-$1" fetch_busybox "$1"
 	kernel=$cache/kernel-$1
-	echo "Linux $(cat "$kernel/version") from $(cat "$kernel/suite")"
+	echo "Linux $(cat "$kernel/release") from $(cat "$kernel/suite")"
 }
 
 # --- initial file systems -------------------------------------------------------------------------
