@@ -20,11 +20,13 @@
 #include <stdint.h>
 
 #include "smcd/proto/cursor.h"
+#include "vfio/base/endian.h"
 
 #define CDC_SIZE	 32u
 #define CDC_MSG_TYPE	 0xFEu
 #define CDC_PROD_WORD	 8u
 #define CDC_CONS_WORD	 16u
+#define CDC_PROD_FLAGS	 22u
 
 /* Producer flags, byte 22. */
 #define CDC_WRITER_BLOCKED 0x80u /* B: the ring was full when this was written */
@@ -52,6 +54,44 @@ struct cdc_msg {
 	uint8_t conn_flags;
 };
 
+/* What the consumer word says. */
+struct cdc_cons_word {
+	struct smc_cursor cons;
+	uint8_t prod_flags;
+	uint8_t conn_flags;
+};
+
+/*
+ * A word in a register: wrap, count, producer flags, connection flags, first to last byte in memory.
+ * Only cursors have a byte order, so it is not the same in both.
+ */
+static inline uint64_t cdc_pack(struct smc_cursor c, uint8_t prod_flags, uint8_t conn_flags,
+	enum cdc_order order)
+{
+	if (order == CDC_BIG)
+		return htobe64((uint64_t)c.wrap << 48 | (uint64_t)c.count << 16 |
+			(uint64_t)prod_flags << 8 | conn_flags);
+	return htole64((uint64_t)conn_flags << 56 | (uint64_t)prod_flags << 48 |
+		(uint64_t)c.count << 16 | c.wrap);
+}
+
+static inline struct cdc_cons_word cdc_unpack(uint64_t word, enum cdc_order order)
+{
+	uint64_t v = order == CDC_BIG ? be64toh(word) : le64toh(word);
+
+	if (order == CDC_BIG)
+		return (struct cdc_cons_word){ { (uint16_t)(v >> 48), (uint32_t)(v >> 16) },
+			(uint8_t)(v >> 8), (uint8_t)v };
+	return (struct cdc_cons_word){ { (uint16_t)v, (uint32_t)(v >> 16) }, (uint8_t)(v >> 48),
+		(uint8_t)(v >> 56) };
+}
+
+/* One aligned 8-byte store. Release: what was stored before is seen before. */
+static inline void cdc_store_word(void *dmb, uint32_t offset, uint64_t word)
+{
+	__atomic_store_n((uint64_t *)(void *)((uint8_t *)dmb + offset), word, __ATOMIC_RELEASE);
+}
+
 void cdc_encode(uint8_t out[CDC_SIZE], const struct cdc_msg *msg, enum cdc_order order);
 
 /*
@@ -60,15 +100,40 @@ void cdc_encode(uint8_t out[CDC_SIZE], const struct cdc_msg *msg, enum cdc_order
  */
 void cdc_store(void *dmb, const struct cdc_msg *msg, enum cdc_order order);
 
-/* What the consumer word says. One atomic acquire load of shared memory each. */
-struct cdc_cons_word {
-	struct smc_cursor cons;
-	uint8_t prod_flags;
-	uint8_t conn_flags;
-};
+/*
+ * One of the two words (CDC_PROD_WORD, CDC_CONS_WORD), uninterpreted: for whoever looks often. One
+ * aligned 8-byte load, so that a cursor is never put together from two writes of the peer. Acquire:
+ * what the peer wrote before this word (the other word, the payload) is read after it.
+ */
+static inline uint64_t cdc_peek(const void *dmb, uint32_t word)
+{
+	return __atomic_load_n((const uint64_t *)(const void *)((const uint8_t *)dmb + word),
+		__ATOMIC_ACQUIRE);
+}
 
-struct cdc_cons_word cdc_load_cons(const void *dmb, enum cdc_order order);
-struct smc_cursor cdc_load_prod(const void *dmb, enum cdc_order order);
+/* The flags in a consumer word so loaded: bytes 22 and 23, wherever this host has them. */
+#define CDC_FLAGS_MASK (__BYTE_ORDER == __BIG_ENDIAN ? UINT64_C(0xffff) : UINT64_C(0xffff) << 48)
+
+/*
+ * Store one word. All three are cdc_store(), in that order. Each is a release, and each needs one
+ * caller at a time.
+ */
+void cdc_store_type(void *dmb);
+static inline void cdc_store_prod(void *dmb, struct smc_cursor prod, enum cdc_order order)
+{
+	cdc_store_word(dmb, CDC_PROD_WORD, cdc_pack(prod, 0, 0, order));
+}
+void cdc_store_cons(void *dmb, const struct cdc_msg *msg, enum cdc_order order);
+
+static inline struct cdc_cons_word cdc_load_cons(const void *dmb, enum cdc_order order)
+{
+	return cdc_unpack(cdc_peek(dmb, CDC_CONS_WORD), order);
+}
+
+static inline struct smc_cursor cdc_load_prod(const void *dmb, enum cdc_order order)
+{
+	return cdc_unpack(cdc_peek(dmb, CDC_PROD_WORD), order).cons;
+}
 
 /* Both words, consumer word first. */
 void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg);

@@ -26,6 +26,16 @@ static inline struct smc_cursor cursor_of(uint64_t pos, uint32_t n)
 	return (struct smc_cursor){ .wrap = (uint16_t)(pos / n), .count = (uint32_t)(pos % n) };
 }
 
+/* @c, @k bytes further (@k <= @n). */
+static inline void cursor_move(struct smc_cursor *c, uint32_t k, uint32_t n)
+{
+	c->count += k;
+	if (c->count >= n) {
+		c->count -= n;
+		c->wrap++;
+	}
+}
+
 /*
  * How far @now is ahead of the total position @pos, accepting at most @max bytes of advance. 0 and
  * *advance; -EPROTO when the cursor is outside the ring, went backwards, skipped a turn, or

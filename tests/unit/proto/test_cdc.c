@@ -130,6 +130,43 @@ static void test_block_extremes(void **state)
 }
 
 /* What is reserved, and the type byte, do not matter to a reader. */
+/* The words one by one make the block; each leaves the others alone. */
+static void test_single_words(void **state)
+{
+	const struct cdc_msg m = { .prod = { 0x1234, 0x89abc }, .cons = { 0xfedc, 0x56789 },
+		.prod_flags = CDC_WRITER_BLOCKED, .conn_flags = CDC_SENDING_DONE };
+
+	for (enum cdc_order order = CDC_LITTLE; order <= CDC_BIG; order++) {
+		_Alignas(8) uint8_t whole[CDC_SIZE] = { 0 }, parts[CDC_SIZE] = { 0 };
+		uint64_t cons;
+
+		cdc_store(whole, &m, order);
+		cdc_store_cons(parts, &m, order);
+		assert_int_equal(cdc_load_prod(parts, order).count, 0);
+		cons = cdc_peek(parts, CDC_CONS_WORD);
+		cdc_store_prod(parts, m.prod, order);
+		assert_true(cdc_peek(parts, CDC_CONS_WORD) == cons);
+		cdc_store_type(parts);
+		assert_memory_equal(parts, whole, CDC_SIZE);
+		parts[CDC_PROD_FLAGS] = 0;
+		parts[CDC_PROD_FLAGS + 1] = 0;
+		assert_true(cdc_peek(parts, CDC_CONS_WORD) == (cons & ~CDC_FLAGS_MASK));
+	}
+}
+
+static void test_cursor_moves(void **state)
+{
+	struct smc_cursor c = { 0 };
+	uint64_t pos = 0;
+
+	for (uint32_t k = 0; pos < 70000 * UINT64_C(7); k = (k + 1) % 8) {
+		cursor_move(&c, k, 7);
+		pos += k;
+		assert_int_equal(c.wrap, cursor_of(pos, 7).wrap);
+		assert_int_equal(c.count, cursor_of(pos, 7).count);
+	}
+}
+
 static void test_reserved_is_ignored(void **state)
 {
 	struct block b;
@@ -247,6 +284,8 @@ int main(void)
 		cmocka_unit_test(test_cursor_refuses),
 		cmocka_unit_test(test_cursor_edges),
 		cmocka_unit_test(test_block_extremes),
+		cmocka_unit_test(test_single_words),
+		cmocka_unit_test(test_cursor_moves),
 		cmocka_unit_test(test_reserved_is_ignored),
 		cmocka_unit_test(test_order_of_chid),
 		cmocka_unit_test(test_update_due_table),
