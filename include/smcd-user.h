@@ -50,8 +50,9 @@ struct smcdu_settings {
 	const char *socket_path;
 	/** Longest time smcdu_connect() may take, in ms. Default 5000. */
 	uint32_t connect_timeout_ms;
-	/** How long a blocking call looks before it sleeps, in microseconds. Default 0: sleep at once
-	 *  on a single processor, a short adaptive spin otherwise; UINT32_MAX: never spin. */
+	/** How long a blocking call looks before it sleeps, in microseconds. Default 0: not at all on a
+	 *  single processor, a short adaptive spin otherwise; UINT32_MAX: never spin. A call that waits for
+	 *  an attached peer on its own processor does not look, it gives the processor away once. */
 	uint32_t spin_us;
 	/** Receive buffer (DMB) wanted for channels, in bytes, 16 KiB..1 MiB, rounded up to a power of
 	 *  two. 0: the daemon's default. */
@@ -275,11 +276,12 @@ struct smcdu_channel_stats {
 	uint64_t pcistb;   /**< PCISTBs spent on this channel */
 	uint64_t cdc_tx;   /**< CDC blocks written */
 	uint64_t bounced;  /**< payload bytes copied for alignment's sake */
-	uint64_t bells;	   /**< times the daemon had to be woken */
+	uint64_t bells;	   /**< times the daemon, or an attached peer, had to be woken */
 	uint64_t sleeps;   /**< times this side slept */
 	uint32_t state;	   /**< SMC state number, 1 = ACTIVE */
 	int32_t error;	   /**< positive errno that ended the channel, or 0 */
-	uint8_t reserved[64];
+	uint64_t spins;	   /**< waits that ended before this side slept */
+	uint8_t reserved[56];
 };
 
 SMCDU_API void smcdu_channel_info(const struct smcdu_channel *ch, struct smcdu_channel_info *info);

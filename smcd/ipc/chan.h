@@ -81,6 +81,7 @@ struct chan_ctl {
 struct chan_peer {
 	struct {
 		_Atomic uint32_t wait;	 /* CHAN_WAIT_*: set by this side, taken by the other */
+		_Atomic uint32_t cpu;	 /* a hint: where it last waited, plus 1 */
 		_Atomic uint64_t urgent; /* as tx_urg, for the other side */
 		uint8_t pad[48];
 	} side[2];

@@ -95,6 +95,7 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 	ch->spin_ns = spin_ns;
 	atomic_init(&ch->rx.urg_byte, -1);
 	wait_init(&ch->wait);
+	ch->tx.spin.give = ch->rx.spin.give = 1;
 	return ch;
 }
 
@@ -175,27 +176,12 @@ int channel_violation(struct smcdu_channel *ch, const char *why)
 
 	if (atomic_compare_exchange_strong(&ch->failed, &none, ECONNRESET)) {
 		atomic_store(&ch->why, why);
-		shutdown(ch->sock, SHUT_RD); /* wakes the other half's thread */
+		/* Wakes the other half's thread. */
+		shutdown(ch->sock, SHUT_RD);
+		if (channel_attached(ch))
+			shutdown(ch->peer.sock, SHUT_RD);
 	}
 	return -ECONNRESET;
-}
-
-int channel_status(const struct smcdu_channel *ch)
-{
-	int failed = atomic_load_explicit(&ch->failed, memory_order_acquire);
-	/* Acquire: what was stored before the end is seen by the looks that follow. */
-	int32_t error = atomic_load_explicit(&ch->ctl->error, memory_order_acquire);
-
-	if (failed)
-		return -failed;
-	if (error)
-		return error > 0 && error <= 4095 ? -error : -EPROTO;
-	/* Attached, the peer alone matters; the daemon may come and go. */
-	if (channel_attached(ch))
-		return atomic_load_explicit(&ch->peer.gone, memory_order_acquire) ? -ECONNRESET : 0;
-	if (atomic_load_explicit(&ch->gone, memory_order_acquire))
-		return -ENODEV;
-	return 0;
 }
 
 int channel_error(const struct smcdu_channel *ch, int error)
@@ -251,8 +237,7 @@ static void farewell(struct smcdu_channel *ch, enum ipc_type type)
 	struct ipc_simple msg;
 
 	if (channel_attached(ch))
-		peer_publish(ch, CHAN_WAIT_ALL,
-			type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL);
+		peer_publish_flags(ch, type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL);
 	atomic_store(&ch->ctl->app_wait, 0);
 	ipc_send_simple(ch->sock, type);
 	shutdown(ch->sock, SHUT_RD);
@@ -313,12 +298,13 @@ void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_channel_st
 		.bounced = lib_get(&ch->ctl->bounced),
 		.bells = lib_get(&ch->bells),
 		.sleeps = lib_get(&ch->sleeps),
+		.spins = lib_get(&ch->spins),
 		.state = atomic_load_explicit(&ch->ctl->state, memory_order_relaxed),
 		.error = -channel_status(ch),
 	};
 	if (channel_attached(ch)) {
 		st->tx_sent = st->tx_bytes;
-		st->cdc_tx = lib_get(&ch->peer.cdc_tx);
+		st->cdc_tx = lib_get(&ch->tx.cdcs) + lib_get(&ch->rx.cdcs);
 	}
 }
 

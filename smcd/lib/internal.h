@@ -12,6 +12,7 @@
 #ifndef SMCDU_LIB_INTERNAL_H
 #define SMCDU_LIB_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -41,10 +42,15 @@ struct smcdu_listener {
 	uint32_t spin_ns;
 };
 
-/* How worthwhile looking before sleeping was lately; one per half. */
+/*
+ * How worthwhile looking before sleeping was lately, and giving the processor away, which helps when
+ * the peer needs it; one per half.
+ */
 struct lib_spin {
 	unsigned int credit;
 	unsigned int skipped;
+	unsigned int give;
+	unsigned int give_skipped;
 };
 
 struct lib_tx {
@@ -53,6 +59,13 @@ struct lib_tx {
 	_Atomic uint64_t calls;
 	uint8_t *ring;
 	uint32_t size;	 /* N of the peer's ring */
+	struct smc_cursor at; /* pos */
+	uint64_t word;	 /* of the CDC, when cons was accepted; see tx_space() */
+	bool quiet;	 /* word is valid, and ended nothing */
+	uint32_t untold; /* CHAN_WAIT_*: published, but who sleeps for it was not told */
+	uint8_t flags;	 /* producer flags in the peer's CDC */
+	uint64_t mark;	 /* behind an urgent byte on its way, attached */
+	_Atomic uint64_t cdcs; /* written for this half, attached */
 	size_t reserved; /* given out by smcdu_reserve(), not committed */
 	_Atomic uint64_t urg; /* pos behind the last urgent byte; there, nothing goes before it is read */
 	_Atomic bool shut;
@@ -69,14 +82,18 @@ struct lib_rx {
 	_Atomic uint64_t urg; /* total behind the last urgent byte, accepted; 0: there was none */
 	_Atomic int urg_byte; /* that byte, kept aside until it is received; -1: none is */
 	_Atomic bool oob_inline;
-	uint64_t announced;  /* pos when the daemon last had reason to tell the peer */
+	struct smc_cursor at; /* pos */
+	_Atomic uint64_t cdcs; /* written for this half, attached */
+	/* pos when the peer was last told, or on a mediated channel the daemon had reason to */
+	_Atomic uint64_t announced;
 	size_t peeked;	     /* given out by smcdu_peek(), not released */
 	struct lib_spin spin;
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 /*
- * The other end of an attached channel: we write its DMB. @lock orders the two halves when they
- * publish, so that an older position never follows a newer one.
+ * The other end of an attached channel: we write its DMB. The producer word is the sending half's.
+ * The consumer word has something of both: @lock orders them, so that an older position never
+ * follows a newer one.
  */
 struct lib_peer {
 	uint8_t *dmb; /* NULL: mediated */
@@ -86,8 +103,8 @@ struct lib_peer {
 	int sock;
 	_Atomic bool gone; /* end of file: it closed or died */
 	_Atomic bool lock;
-	uint8_t conn_flags; /* ours; under the lock */
-	_Atomic uint64_t cdc_tx;
+	uint8_t prod_flags; /* ours; these two under the lock */
+	uint8_t conn_flags;
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 /* Who sleeps on the socket, and the descriptor given to the application. See wait.c. */
@@ -114,11 +131,13 @@ struct smcdu_channel {
 	struct lib_rx rx;
 	struct lib_peer peer;
 	struct lib_wait wait;
+	_Atomic bool shared; /* the peer seems to run on our processor */
 	_Atomic int failed; /* positive errno of a violation found here; the first one stays */
 	_Atomic bool gone;  /* the daemon's end of the socket is closed */
 	const char *_Atomic why; /* static text for failed */
 	_Atomic uint64_t bells;
 	_Atomic uint64_t sleeps;
+	_Atomic uint64_t spins;
 	struct smcdu_channel_info info;
 };
 
@@ -170,9 +189,6 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned in
 /* Latches a violation found in shared memory and returns -ECONNRESET. @why is a static string. */
 int channel_violation(struct smcdu_channel *ch, const char *why);
 
-/* 0 while the channel lives, else the negative errno that ended it. */
-int channel_status(const struct smcdu_channel *ch);
-
 /* Sets the thread's error text for @error as found on @ch, and returns @error. */
 int channel_error(const struct smcdu_channel *ch, int error);
 
@@ -182,6 +198,25 @@ void channel_bell(struct smcdu_channel *ch);
 static inline bool channel_attached(const struct smcdu_channel *ch)
 {
 	return ch->peer.dmb != NULL;
+}
+
+/* 0 while the channel lives, else the negative errno that ended it. */
+static inline int channel_status(const struct smcdu_channel *ch)
+{
+	int failed = atomic_load_explicit(&ch->failed, memory_order_acquire);
+	/* Acquire: what was stored before the end is seen by the looks that follow. */
+	int32_t error = atomic_load_explicit(&ch->ctl->error, memory_order_acquire);
+
+	if (failed)
+		return -failed;
+	if (error)
+		return error > 0 && error <= 4095 ? -error : -EPROTO;
+	/* Attached, the peer alone matters; the daemon may come and go. */
+	if (channel_attached(ch))
+		return atomic_load_explicit(&ch->peer.gone, memory_order_acquire) ? -ECONNRESET : 0;
+	if (atomic_load_explicit(&ch->gone, memory_order_acquire))
+		return -ENODEV;
+	return 0;
 }
 
 static inline bool channel_mine(const struct smcdu_channel *ch)
@@ -258,6 +293,11 @@ void rx_take_in(struct smcdu_channel *ch, struct rx_view *v);
 /* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT, SMCDU_PRI) know. */
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
 
+/* ---- copy.c ---------------------------------------------------------------------------------- */
+
+/* memcpy() for rings: into or out of memory that another processor's caches may hold. */
+void lib_copy(void *dst, const void *src, size_t n);
+
 /* ---- peer.c: the attached path --------------------------------------------------------------- */
 
 /* Maps what makes @ch attached; takes ownership of @sock on success. 0 or negative errno with text. */
@@ -266,17 +306,20 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 void peer_close(struct smcdu_channel *ch);
 
 /*
- * Writes the CDC with both halves' positions into the peer's DMB, then wakes the peer if it waits
- * for one of @bits (CHAN_WAIT_*). @flags (CDC connection flags) are added for good.
+ * Publishing, in the peer's CDC. The sending half's position, which returns what the peer may now wait
+ * for no longer (CHAN_WAIT_*); the receiving half's; more connection flags (CDC_*, for good; only the
+ * sending half, or whoever has the channel alone).
  */
-void peer_publish(struct smcdu_channel *ch, uint32_t bits, uint8_t flags);
+uint32_t peer_publish_sent(struct smcdu_channel *ch);
+void peer_publish_read(struct smcdu_channel *ch);
+void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags);
+
+/* After publishing: wakes the peer if it waits for one of @bits (CHAN_WAIT_*). */
+void peer_wake(struct smcdu_channel *ch, uint32_t bits);
 
 /* Sets and takes back our wait bits in the shared page; the latter says which were still there. */
 void peer_arm(struct smcdu_channel *ch, uint32_t bits);
 uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits);
-
-/* Whether the peer waits for space. The caller's full barrier stands before the look. */
-bool peer_wants_space(const struct smcdu_channel *ch);
 
 /*
  * Urgent bytes, by the position behind them. Marked before the producer cursor moves there (nothing
@@ -288,13 +331,37 @@ uint64_t peer_urgent(const struct smcdu_channel *ch);
 /* Reads what the peer's wake-ups left in the socket, and notices its end. Does not wait. */
 void peer_drain(struct smcdu_channel *ch);
 
+/* Sleeps until the peer says something or ends. False when it was quiet for a while. */
+bool peer_sleep(struct smcdu_channel *ch);
+
 /* ---- wait.c ---------------------------------------------------------------------------------- */
 
 void wait_init(struct lib_wait *w);
 void wait_fini(struct lib_wait *w);
 
-/* Sleeps until sending (SMCDU_OUT) or receiving (SMCDU_IN) would not wait. */
-void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin);
+/*
+ * What the CDC says for one half, uninterpreted: whatever comes, this changes, except for an end that
+ * the CDC knows nothing of. The other half's cursor is left out.
+ */
+struct lib_glance {
+	uint64_t prod, cons;
+};
+
+static inline struct lib_glance lib_glance(const struct smcdu_channel *ch, unsigned int event)
+{
+	uint64_t cons = cdc_peek(ch->dmb, CDC_CONS_WORD);
+
+	if (event == SMCDU_OUT)
+		return (struct lib_glance){ .cons = cons };
+	return (struct lib_glance){ cdc_peek(ch->dmb, CDC_PROD_WORD), cons & CDC_FLAGS_MASK };
+}
+
+/*
+ * Waits for sending (SMCDU_OUT) or receiving (SMCDU_IN) to be possible; may return early. @seen is a
+ * glance from before the caller's own look, which found nothing.
+ */
+void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin,
+	const struct lib_glance *seen);
 
 /* Re-arms the descriptor unless a chosen event holds. Returns what holds now. */
 unsigned int wait_rearm(struct smcdu_channel *ch);

@@ -2,8 +2,11 @@
 /*
  * peer.c - the attached path: writing the peer's DMB ourselves
  *
- * tx.ring is the peer's receive ring; what is left is the CDC and the wake-up. Both halves publish
- * the same 16 bytes, so they do it one after the other, each with the newest positions of both.
+ * tx.ring is the peer's receive ring; what is left is the CDC and the wake-up. Of the CDC's two words
+ * only what has changed is stored: the sending half's cursor is a word of its own, so that a send is
+ * the payload and one store. The receiving half's cursor shares its word with flags of the sending
+ * half; they take turns, each with the newest of both. It is stored when SMC-D's rule wants the peer
+ * to know (rx.c), not with everything that is sent: who reads it has one word less to look into.
  *
  * Nothing the peer does can hurt us: its wait bits only make us send a byte too many or too few,
  * the socket is read and written without waiting, and its DMB is written, never read.
@@ -11,23 +14,30 @@
 #include "smcd/lib/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "vfio/base/fd.h"
 
 #define LOCK_LOOKS 100
+#define QUIET_US   50000 /* as long a sleeper hears the peer only; see wait.c */
 
 int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
 	int sock)
 {
+	const struct timeval quiet = { .tv_usec = QUIET_US };
 	struct lib_peer *p = &ch->peer;
 	void *va;
 
 	p->sock = sock; /* closed with the channel, whatever follows */
 	p->side = m->side;
+	if (fcntl(sock, F_SETFL, 0) < 0 ||
+	    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof(quiet)) < 0)
+		return lib_fail(-EPROTO, "the descriptor to the peer is no socket");
 	if (fd_check_sealed(dmb_fd, m->tx_size) < 0 ||
 	    fd_check_sealed(page_fd, CHAN_PEER_SIZE) < 0)
 		return lib_fail(-EPROTO, "the peer's memory is not sealed or too small");
@@ -40,6 +50,8 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 		return lib_fail(-ENOMEM, "cannot map the peer's receive buffer");
 	p->dmb = va;
 	p->dmb_len = m->tx_size;
+	/* Once for all: what follows is stored word by word, and our daemon may have been first. */
+	cdc_store_type(p->dmb);
 	ch->tx.ring = p->dmb + CDC_SIZE;
 	return 0;
 }
@@ -68,8 +80,9 @@ static void unlock(struct lib_peer *p)
 	atomic_store_explicit(&p->lock, false, memory_order_release);
 }
 
-static void wake(struct lib_peer *p, uint32_t bits)
+void peer_wake(struct smcdu_channel *ch, uint32_t bits)
 {
+	struct lib_peer *p = &ch->peer;
 	_Atomic uint32_t *wait = &p->page->side[!p->side].wait;
 	const char byte = 0;
 
@@ -82,32 +95,68 @@ static void wake(struct lib_peer *p, uint32_t bits)
 		return;
 	if (!(atomic_fetch_and(wait, ~bits) & bits))
 		return;
+	atomic_fetch_add_explicit(&ch->bells, 1, memory_order_relaxed);
 	/* A full socket has enough in it to wake the peer; one that is closed needs no more. */
 	send(p->sock, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void peer_publish(struct smcdu_channel *ch, uint32_t bits, uint8_t flags)
+/* The word that both halves have a part in. Under the lock. */
+static void store_cons(struct smcdu_channel *ch)
+{
+	/* Acquire: what was copied out before the position moved stays before our CDC. */
+	uint64_t pos = atomic_load_explicit(&ch->rx.pos, memory_order_acquire);
+	struct lib_peer *p = &ch->peer;
+	struct cdc_msg msg = {
+		.cons = cursor_of(pos, ch->rx.size),
+		.prod_flags = p->prod_flags,
+		.conn_flags = p->conn_flags,
+	};
+
+	cdc_store_cons(p->dmb, &msg, ch->order);
+	atomic_store_explicit(&ch->rx.announced, pos, memory_order_relaxed);
+}
+
+uint32_t peer_publish_sent(struct smcdu_channel *ch)
 {
 	struct lib_peer *p = &ch->peer;
-	struct cdc_msg msg = { 0 };
-	uint64_t tx, rx;
+	uint64_t pos = lib_get(&ch->tx.pos);
+	uint8_t flags = 0;
+
+	if (pos - lib_get(&ch->tx.cons) == ch->tx.size)
+		flags = CDC_WRITER_BLOCKED;
+	if (ch->tx.mark > pos)
+		flags |= CDC_URG_PENDING;
+	/* Release: the payload is there before the cursor says so. */
+	cdc_store_prod(p->dmb, ch->tx.at, ch->order);
+	lib_add(&ch->tx.cdcs, 1);
+	if (flags == ch->tx.flags)
+		return CHAN_WAIT_RX;
+	ch->tx.flags = flags;
+	lock(p);
+	p->prod_flags = flags;
+	store_cons(ch);
+	unlock(p);
+	return CHAN_WAIT_RX | CHAN_WAIT_TX;
+}
+
+void peer_publish_read(struct smcdu_channel *ch)
+{
+	lock(&ch->peer);
+	store_cons(ch);
+	unlock(&ch->peer);
+	lib_add(&ch->rx.cdcs, 1);
+}
+
+void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags)
+{
+	struct lib_peer *p = &ch->peer;
 
 	lock(p);
 	p->conn_flags |= flags;
-	/* Acquire: what the other half copied before it moved its position stays before our CDC. */
-	tx = atomic_load_explicit(&ch->tx.pos, memory_order_acquire);
-	rx = atomic_load_explicit(&ch->rx.pos, memory_order_acquire);
-	msg.prod = cursor_of(tx, ch->tx.size);
-	msg.cons = cursor_of(rx, ch->rx.size);
-	if (tx - lib_get(&ch->tx.cons) == ch->tx.size)
-		msg.prod_flags = CDC_WRITER_BLOCKED;
-	if (lib_get(&p->page->side[p->side].urgent) > tx)
-		msg.prod_flags |= CDC_URG_PENDING;
-	msg.conn_flags = p->conn_flags;
-	cdc_store(p->dmb, &msg, ch->order);
-	lib_add(&p->cdc_tx, 1);
+	store_cons(ch);
 	unlock(p);
-	wake(p, bits);
+	lib_add(&ch->tx.cdcs, 1);
+	peer_wake(ch, CHAN_WAIT_ALL);
 }
 
 void peer_arm(struct smcdu_channel *ch, uint32_t bits)
@@ -120,18 +169,11 @@ uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits)
 	return atomic_fetch_and(&ch->peer.page->side[ch->peer.side].wait, ~bits);
 }
 
-bool peer_wants_space(const struct smcdu_channel *ch)
-{
-	const struct lib_peer *p = &ch->peer;
-
-	return atomic_load_explicit(&p->page->side[!p->side].wait, memory_order_relaxed) &
-	       CHAN_WAIT_TX;
-}
-
 void peer_mark_urgent(struct smcdu_channel *ch, uint64_t behind)
 {
 	struct lib_peer *p = &ch->peer;
 
+	ch->tx.mark = behind;
 	if (channel_attached(ch))
 		atomic_store_explicit(&p->page->side[p->side].urgent, behind, memory_order_relaxed);
 }
@@ -143,12 +185,25 @@ uint64_t peer_urgent(const struct smcdu_channel *ch)
 	return atomic_load_explicit(&p->page->side[!p->side].urgent, memory_order_acquire);
 }
 
-void peer_drain(struct smcdu_channel *ch)
+/* What a receive from the socket says of its other end; @n and errno are of the call. */
+static bool heard(struct smcdu_channel *ch, ssize_t n)
 {
-	char bytes[256];
-	ssize_t n = recv(ch->peer.sock, bytes, sizeof(bytes), MSG_DONTWAIT);
-
 	/* Release: the flags that the peer stored before it closed are seen by who sees this. */
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		atomic_store_explicit(&ch->peer.gone, true, memory_order_release);
+	return n >= 0 || errno != EAGAIN;
+}
+
+void peer_drain(struct smcdu_channel *ch)
+{
+	char bytes[256];
+
+	heard(ch, recv(ch->peer.sock, bytes, sizeof(bytes), MSG_DONTWAIT));
+}
+
+bool peer_sleep(struct smcdu_channel *ch)
+{
+	char bytes[256];
+
+	return heard(ch, recv(ch->peer.sock, bytes, sizeof(bytes), 0));
 }

@@ -16,6 +16,8 @@
 #include <limits.h>
 #include <string.h>
 
+#define TAKE_CHUNK 32768u
+
 /* What the CDC says. True: with a U flag. */
 static bool load_cdc(const struct smcdu_channel *ch, uint8_t *conn_flags, struct smc_cursor *prod)
 {
@@ -92,28 +94,32 @@ static void consume(struct smcdu_channel *ch, size_t n)
 	struct lib_rx *rx = &ch->rx;
 	uint64_t pos = lib_get(&rx->pos) + n;
 	uint64_t urg = lib_get(&rx->urg);
-	uint8_t peer;
+	uint64_t told = lib_get(&rx->announced);
+	uint8_t peer = 0;
 
+	cursor_move(&rx->at, (uint32_t)n, rx->size);
 	/* Release, both: the bytes are copied out before anybody may overwrite them. */
 	atomic_store_explicit(&rx->pos, pos, memory_order_release);
 	atomic_store_explicit(&ch->ctl->rx_pos, pos, memory_order_release);
 	/*
 	 * Full barrier: rx_pos before the B flag. A CDC with a B that comes too late for this look
-	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B. An
-	 * attached peer that waits for space has said so in the shared page before its last look.
+	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B.
+	 * An attached peer that waits has a full ring: without B, too, it is told in time.
 	 */
-	atomic_thread_fence(memory_order_seq_cst);
-	peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
-	if (channel_attached(ch) && peer_wants_space(ch))
-		peer |= CDC_WRITER_BLOCKED;
-	if (!(rx->announced < urg && urg <= pos) &&
-	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, rx->announced, peer))
+	if (!channel_attached(ch)) {
+		atomic_thread_fence(memory_order_seq_cst);
+		peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
+	}
+	if (!(told < urg && urg <= pos) &&
+	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
 		return;
-	rx->announced = pos;
-	if (channel_attached(ch))
-		peer_publish(ch, CHAN_WAIT_TX, 0);
-	else
+	if (channel_attached(ch)) {
+		peer_publish_read(ch);
+		peer_wake(ch, CHAN_WAIT_TX);
+	} else {
+		atomic_store_explicit(&rx->announced, pos, memory_order_relaxed);
 		channel_bell(ch);
+	}
 }
 
 /* The byte before rx.urg goes aside, unless it is to be read in its place. */
@@ -163,14 +169,20 @@ static ssize_t rx_unread(struct smcdu_channel *ch)
 /* As rx_unread(), but waits unless told not to. */
 static ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
 {
+	uint64_t pos = lib_get(&ch->rx.pos);
 	ssize_t n;
 
+	/* What was accepted needs no look: it comes before anything that may have happened since. */
+	if (lib_get(&ch->rx.prod) > pos && lib_get(&ch->rx.urg) <= pos)
+		return (ssize_t)(lib_get(&ch->rx.prod) - pos);
 	for (;;) {
+		struct lib_glance seen = lib_glance(ch, SMCDU_IN);
+
 		n = rx_unread(ch);
 		if (n != -EAGAIN)
 			return n;
 		if (!(flags & SMCDU_DONTWAIT))
-			wait_for(ch, SMCDU_IN, &ch->rx.spin);
+			wait_for(ch, SMCDU_IN, &ch->rx.spin, &seen);
 		else if (!(wait_rearm(ch) & SMCDU_IN))
 			return -EAGAIN;
 	}
@@ -179,17 +191,29 @@ static ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
 static void copy_out(const struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 {
 	uint32_t size = ch->rx.size;
-	size_t off = lib_get(&ch->rx.pos) % size;
+	size_t off = ch->rx.at.count;
 
 	while (n) {
 		void *dst;
 		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &dst);
 
-		memcpy(dst, ch->rx.ring + off, piece);
+		lib_copy(dst, ch->rx.ring + off, piece);
 		n -= piece;
 		off += piece;
 		if (off == size)
 			off = 0;
+	}
+}
+
+/* Copies and consumes in pieces, so that the writer goes on while we copy. */
+static void take(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
+{
+	while (n) {
+		size_t piece = n < TAKE_CHUNK ? n : TAKE_CHUNK;
+
+		copy_out(ch, it, piece);
+		consume(ch, piece);
+		n -= piece;
 	}
 }
 
@@ -239,9 +263,8 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 			break;
 		if ((size_t)n > len - done)
 			n = (ssize_t)(len - done);
-		copy_out(ch, &it, (size_t)n);
 		ch->rx.peeked = 0; /* these bytes are gone now */
-		consume(ch, (size_t)n);
+		take(ch, &it, (size_t)n);
 		done += (size_t)n;
 		if (!(flags & SMCDU_WAITALL))
 			break;
@@ -291,7 +314,7 @@ int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned
 	n = rx_wait_unread(ch, flags);
 	if (n < 0)
 		return n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
-	off = (uint32_t)(lib_get(&ch->rx.pos) % ch->rx.size);
+	off = ch->rx.at.count;
 	ch->rx.peeked = (size_t)n < ch->rx.size - off ? (size_t)n : ch->rx.size - off;
 	*ptr = ch->rx.ring + off;
 	*len = ch->rx.peeked;

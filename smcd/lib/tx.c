@@ -14,7 +14,9 @@
 
 #include "vfio/base/fd.h"
 
-#define PUBLISH_CHUNK 32768u /* the daemon starts on a large send before the copy ends */
+/* Daemon or peer start on a large send before the copy ends. */
+#define PUBLISH_CHUNK	       32768u
+#define PUBLISH_CHUNK_ATTACHED 16384u
 
 void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 {
@@ -43,21 +45,48 @@ bool tx_delivered(const struct smcdu_channel *ch)
 	       lib_get(&ch->tx.pos);
 }
 
-/* Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. */
+/*
+ * Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. The word of the
+ * CDC is looked into only when it has changed.
+ */
 static int tx_space(struct smcdu_channel *ch, uint32_t *space)
 {
+	struct lib_tx *tx = &ch->tx;
+	uint64_t word = cdc_peek(ch->dmb, CDC_CONS_WORD);
+	uint64_t ahead = lib_get(&tx->pos) - lib_get(&tx->cons);
 	struct tx_view v;
 
-	if (ch->tx.shut)
+	if (atomic_load_explicit(&tx->shut, memory_order_relaxed))
 		return -EPIPE;
+	if (tx->quiet && word == tx->word && ahead < tx->size && channel_status(ch) == 0 &&
+	    lib_get(&tx->urg) != lib_get(&tx->pos)) {
+		*space = tx->size - (uint32_t)ahead;
+		return 0;
+	}
+	tx->quiet = false;
 	tx_look(ch, &v);
 	if (v.impossible)
 		return channel_violation(ch, "the peer acknowledged bytes that were never sent");
 	if (v.status)
 		return v.status;
-	atomic_store_explicit(&ch->tx.cons, v.cons, memory_order_relaxed);
+	atomic_store_explicit(&tx->cons, v.cons, memory_order_relaxed);
+	/* Loaded before the look: what came in between is a change next time. */
+	tx->word = word;
+	tx->quiet = true;
 	*space = v.space;
 	return 0;
+}
+
+/* Tells the daemon, or a peer that sleeps, of what was published. */
+static void tell(struct smcdu_channel *ch)
+{
+	uint32_t bits = ch->tx.untold;
+
+	ch->tx.untold = 0;
+	if (bits && channel_attached(ch))
+		peer_wake(ch, bits);
+	else if (bits)
+		channel_bell(ch);
 }
 
 /* Waits for space unless told not to. */
@@ -66,40 +95,42 @@ static int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t 
 	int r;
 
 	for (;;) {
+		struct lib_glance seen = lib_glance(ch, SMCDU_OUT);
+
 		r = tx_space(ch, space);
 		if (r < 0 || *space)
 			return r;
+		tell(ch);
 		if (!(flags & SMCDU_DONTWAIT))
-			wait_for(ch, SMCDU_OUT, &ch->tx.spin);
+			wait_for(ch, SMCDU_OUT, &ch->tx.spin, &seen);
 		else if (!(wait_rearm(ch) & SMCDU_OUT))
 			return -EAGAIN;
 	}
 }
 
+/* The next @n bytes of the ring are for the peer; nobody is told yet. */
 static void publish(struct smcdu_channel *ch, size_t n)
 {
 	uint64_t pos = lib_get(&ch->tx.pos) + n;
 
+	cursor_move(&ch->tx.at, (uint32_t)n, ch->tx.size);
 	/* Release: the other half's thread may be the one that publishes it (peer.c). */
 	atomic_store_explicit(&ch->tx.pos, pos, memory_order_release);
 	/* Release: the payload is in the ring before the daemon can see that it is. */
 	atomic_store_explicit(&ch->ctl->tx_pos, pos, memory_order_release);
-	if (channel_attached(ch))
-		peer_publish(ch, CHAN_WAIT_RX, 0);
-	else
-		channel_bell(ch);
+	ch->tx.untold |= channel_attached(ch) ? peer_publish_sent(ch) : CHAN_WAIT_RX;
 }
 
 static void copy_in(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 {
 	uint32_t size = ch->tx.size;
-	size_t off = lib_get(&ch->tx.pos) % size;
+	size_t off = ch->tx.at.count;
 
 	while (n) {
 		void *src;
 		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &src);
 
-		memcpy(ch->tx.ring + off, src, piece);
+		lib_copy(ch->tx.ring + off, src, piece);
 		n -= piece;
 		off += piece;
 		if (off == size)
@@ -129,9 +160,21 @@ static void settle_urgent(struct smcdu_channel *ch, size_t left)
 	}
 }
 
+/*
+ * Whether to tell after the first piece of a send that has more. On another processor the peer wakes
+ * up meanwhile; on ours it would only interrupt the copy. The daemon starts at once.
+ */
+static bool tell_early(const struct smcdu_channel *ch, bool first)
+{
+	if (!channel_attached(ch))
+		return true;
+	return first && !atomic_load_explicit(&ch->shared, memory_order_relaxed);
+}
+
 static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags)
 {
+	size_t chunk = channel_attached(ch) ? PUBLISH_CHUNK_ATTACHED : PUBLISH_CHUNK;
 	struct lib_iov it = { .iov = iov };
 	size_t done = 0;
 	uint32_t space = 0;
@@ -151,14 +194,17 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		if (r < 0 || !space)
 			break;
 		n = len - done < space ? len - done : space;
-		n = n < PUBLISH_CHUNK ? n : PUBLISH_CHUNK;
+		n = n < chunk ? n : chunk;
 		if (!done && (flags & SMCDU_OOB))
 			mark_urgent(ch, len);
 		copy_in(ch, &it, n);
 		ch->tx.reserved = 0; /* that space is taken now */
 		publish(ch, n);
+		if (done + n < len && tell_early(ch, !done))
+			tell(ch);
 		done += n;
 	}
+	tell(ch);
 	if (done && (flags & SMCDU_OOB))
 		settle_urgent(ch, len - done);
 	if (done || !len)
@@ -210,7 +256,7 @@ int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned in
 	r = tx_wait_space(ch, flags, &space);
 	if (r < 0)
 		return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);
-	off = (uint32_t)(lib_get(&ch->tx.pos) % ch->tx.size);
+	off = ch->tx.at.count;
 	ch->tx.reserved = space < ch->tx.size - off ? space : ch->tx.size - off;
 	*ptr = ch->tx.ring + off;
 	*len = ch->tx.reserved;
@@ -233,6 +279,7 @@ int smcdu_commit(struct smcdu_channel *ch, size_t len)
 	lib_add(&ch->tx.calls, 1);
 	if (len)
 		publish(ch, len);
+	tell(ch);
 	return 0;
 }
 
@@ -252,7 +299,7 @@ int smcdu_shutdown(struct smcdu_channel *ch)
 	/* Release: tx_pos is final before the daemon can see that it is. */
 	atomic_fetch_or_explicit(&ch->ctl->app_flags, CHAN_SHUT_WR, memory_order_release);
 	if (channel_attached(ch))
-		peer_publish(ch, CHAN_WAIT_ALL, CDC_SENDING_DONE);
+		peer_publish_flags(ch, CDC_SENDING_DONE);
 	channel_bell(ch);
 	return 0;
 }

@@ -9,6 +9,12 @@
  * before its look is covered by the look, one read after it is followed by a broadcast that waits
  * for the lock.
  *
+ * Attached. Data, closes and deaths are told by the socket to the peer, and a receive from it is
+ * both the sleep and the reading of the wake-up: one system call. Only after some quiet the sleeper
+ * sleeps on both sockets; so the daemon's word (an abort that it or the peer's daemon wrote) may come
+ * that much later. Looking, the two need different processors: each leaves a note where it waits, and
+ * on the same one gives it away instead.
+ *
  * The descriptor. Whenever the application is in control, this holds once it asked for the
  * descriptor: it is readable, or the wait bits of all chosen events were raised before a look that
  * found none of them to hold (so the daemon will send a wake-up when one does). A library cannot
@@ -35,6 +41,10 @@
 #define SPIN_CREDIT_MAX	 16u
 #define SPIN_RETRY	 64u /* without credit, one wait in so many tries again */
 #define LOOKS_PER_CLOCK	 16
+#define YIELD_ATTACHED	 16
+#define GIVE_CREDIT_MAX	 4u
+#define GIVE_RETRY	 256u
+#define GIVE_LONG_NS	 100000u /* somebody else had the processor: the peer alone is quicker */
 
 void wait_init(struct lib_wait *w)
 {
@@ -88,7 +98,7 @@ static void receive_daemon(struct smcdu_channel *ch, int flags)
 	} while (n == DRAIN_BATCH && !atomic_load(&ch->gone));
 }
 
-/* Sleeps until daemon or peer has said something. */
+/* Sleeps until daemon or peer has something to say. */
 static void wait_either(const struct smcdu_channel *ch)
 {
 	struct pollfd p[2] = {
@@ -103,8 +113,11 @@ static void wait_either(const struct smcdu_channel *ch)
 static void receive_wakes(struct smcdu_channel *ch, int flags)
 {
 	if (channel_attached(ch)) {
-		if (flags == MSG_WAITFORONE)
+		if (flags == MSG_WAITFORONE) {
+			if (peer_sleep(ch))
+				return;
 			wait_either(ch);
+		}
 		peer_drain(ch);
 		flags = MSG_DONTWAIT;
 		if (atomic_load(&ch->gone))
@@ -184,28 +197,83 @@ static void relax(void)
 #endif
 }
 
-/* Looks for a while, as long as that helped lately. True when the event came. */
-static bool spin_for(const struct smcdu_channel *ch, unsigned int event, struct lib_spin *s)
+/* Whether the peer last waited on the processor that we wait on now. Either may say anything. */
+static bool same_processor(struct smcdu_channel *ch)
 {
-	uint64_t end;
+	struct chan_peer *page = ch->peer.page;
+	uint32_t here = (uint32_t)sched_getcpu() + 1;
+	_Atomic uint32_t *mine;
+	bool same;
 
-	if (!ch->spin_ns)
+	if (!channel_attached(ch))
 		return false;
-	if (!s->credit && ++s->skipped < SPIN_RETRY)
+	mine = &page->side[ch->peer.side].cpu;
+	if (atomic_load_explicit(mine, memory_order_relaxed) != here)
+		atomic_store_explicit(mine, here, memory_order_relaxed);
+	same = atomic_load_explicit(&page->side[!ch->peer.side].cpu, memory_order_relaxed) == here;
+	if (atomic_load_explicit(&ch->shared, memory_order_relaxed) != same)
+		atomic_store_explicit(&ch->shared, same, memory_order_relaxed);
+	return same;
+}
+
+/*
+ * A peer that waits for our processor gets it in one system call, where sleeping and being woken take
+ * each of us two. If somebody else gets it first, the kernel prefers those who slept.
+ */
+static bool give_way(const struct smcdu_channel *ch, unsigned int event, struct lib_spin *s)
+{
+	uint64_t begin;
+	bool came;
+
+	if (!s->give && ++s->give_skipped < GIVE_RETRY)
+		return false;
+	s->give_skipped = 0;
+	begin = clock_ns();
+	sched_yield();
+	came = channel_events(ch, event) & event;
+	if (came && clock_ns() - begin < GIVE_LONG_NS)
+		s->give = GIVE_CREDIT_MAX;
+	else if (s->give)
+		s->give--;
+	return came;
+}
+
+/* One batch of looks: something has changed. */
+static bool look_often(const struct smcdu_channel *ch, unsigned int event,
+	const struct lib_glance *seen)
+{
+	struct lib_glance now;
+
+	for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+		now = lib_glance(ch, event);
+		if (now.prod != seen->prod || now.cons != seen->cons)
+			return true;
+		relax();
+	}
+	return channel_status(ch) < 0;
+}
+
+/* Looks for a while, as long as that helped lately. True when something changed, maybe the event. */
+static bool spin_for(const struct smcdu_channel *ch, unsigned int event, struct lib_spin *s,
+	const struct lib_glance *seen)
+{
+	/* The daemon may need this processor, a peer has its own or is given ours. */
+	unsigned int yield = channel_attached(ch) ? YIELD_ATTACHED : 1, batch = 0;
+	uint64_t now, end = 0;
+
+	if (!ch->spin_ns || (!s->credit && ++s->skipped < SPIN_RETRY))
 		return false;
 	s->skipped = 0;
-	end = clock_ns() + ch->spin_ns;
 	do {
-		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-			if (channel_events(ch, event) & event) {
-				s->credit = s->credit < SPIN_CREDIT_MAX - 2 ? s->credit + 2 :
-					SPIN_CREDIT_MAX;
-				return true;
-			}
-			relax();
+		if (look_often(ch, event, seen)) {
+			s->credit = s->credit < SPIN_CREDIT_MAX - 2 ? s->credit + 2 : SPIN_CREDIT_MAX;
+			return true;
 		}
-		sched_yield(); /* the daemon may need this processor */
-	} while (clock_ns() < end);
+		if (++batch % yield == 0)
+			sched_yield();
+		now = clock_ns();
+		end = end ? end : now + ch->spin_ns;
+	} while (now < end);
 	if (s->credit)
 		s->credit--;
 	return false;
@@ -229,13 +297,16 @@ static void sleep_once(struct smcdu_channel *ch)
 	pthread_cond_broadcast(&w->turn);
 }
 
-void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin)
+void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin,
+	const struct lib_glance *seen)
 {
 	uint32_t bits = wait_bits(event);
 	struct lib_wait *w = &ch->wait;
 
-	if (spin_for(ch, event, spin))
+	if (same_processor(ch) ? give_way(ch, event, spin) : spin_for(ch, event, spin, seen)) {
+		atomic_fetch_add_explicit(&ch->spins, 1, memory_order_relaxed);
 		return;
+	}
 	pthread_mutex_lock(&w->lock);
 	while (!(channel_events(ch, event) & event)) {
 		arm(ch, bits);

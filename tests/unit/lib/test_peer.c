@@ -218,6 +218,103 @@ static void test_peer_gone(void **state)
 	pair_close(&p);
 }
 
+static void *block_recv(void *arg)
+{
+	struct smcdu_channel *ch = arg;
+	char c;
+
+	return (void *)(intptr_t)smcdu_recv(ch, &c, 1, 0);
+}
+
+static void *block_send(void *arg)
+{
+	struct smcdu_channel *ch = arg;
+
+	return (void *)(intptr_t)smcdu_send(ch, "x", 1, 0);
+}
+
+static void fill_ring(struct smcdu_channel *ch)
+{
+	static const uint8_t zeros[RING];
+
+	assert_int_equal(smcdu_send(ch, zeros, RING, SMCDU_DONTWAIT), RING - CDC_SIZE);
+}
+
+/* Both halves of side 0 sleep, and have said so. */
+static void block_both(struct pair *p, pthread_t t[2])
+{
+	fill_ring(p->ch[0]);
+	pthread_create(&t[0], NULL, block_recv, p->ch[0]);
+	pthread_create(&t[1], NULL, block_send, p->ch[0]);
+	while (atomic_load(&p->page->side[0].wait) != (CHAN_WAIT_RX | CHAN_WAIT_TX))
+		usleep(100);
+}
+
+static void join_both(pthread_t t[2], intptr_t ret)
+{
+	for (int i = 0; i < 2; i++) {
+		void *got;
+
+		pthread_join(t[i], &got);
+		assert_int_equal((intptr_t)got, ret);
+	}
+}
+
+/* What only the daemon knows is heard by sleepers, too. */
+static void test_daemon_ends_it(void **state)
+{
+	struct ipc_simple m = { .hdr = ipc_hdr(CHAN_WAKE) };
+	struct pair p;
+	pthread_t t[2];
+
+	pair_open(&p, 0);
+	block_both(&p, t);
+	atomic_store(&p.ch[0]->ctl->error, ECONNABORTED);
+	assert_true(atomic_fetch_and(&p.ch[0]->ctl->app_wait, 0) & CHAN_WAIT_ALL);
+	assert_int_equal(fd_send(p.daemon[0], &m, sizeof(m), NULL, 0, 0), sizeof(m));
+	join_both(t, -ECONNABORTED);
+	pair_close(&p);
+}
+
+/* The sender finds an impossible acknowledgement; nobody tells the receiver but the sender. */
+static void test_violation_wakes_the_other(void **state)
+{
+	struct cdc_msg bad = { .cons = { .wrap = 7 } };
+	struct pair p;
+	pthread_t t[2];
+
+	pair_open(&p, 0);
+	block_both(&p, t);
+	cdc_store_cons(p.dmb[0], &bad, CDC_BIG);
+	peer_wake(p.ch[1], CHAN_WAIT_TX);
+	join_both(t, -ECONNRESET);
+	pair_close(&p);
+}
+
+/*
+ * A full ring is a flag beside our consumer cursor. So the peer's writer is told of what we have read
+ * when our writer is stuck, and must be woken, too.
+ */
+static void test_flags_carry_the_cursor(void **state)
+{
+	uint8_t buf[RING];
+	struct pair p;
+	pthread_t t;
+	void *got;
+
+	pair_open(&p, 0);
+	fill_ring(p.ch[1]);
+	pthread_create(&t, NULL, block_send, p.ch[1]);
+	while (!(atomic_load(&p.page->side[1].wait) & CHAN_WAIT_TX))
+		usleep(100);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, 100, 0), 100); /* too few to be told of */
+	assert_true(atomic_load(&p.page->side[1].wait) & CHAN_WAIT_TX);
+	fill_ring(p.ch[0]);
+	pthread_join(t, &got);
+	assert_int_equal((intptr_t)got, 1);
+	pair_close(&p);
+}
+
 /* What cannot be an attached channel is refused, and nothing is left open. */
 static void test_bad_descriptions(void **state)
 {
@@ -279,6 +376,7 @@ static void *mutate(void *arg)
 		r ^= r << 17;
 		atomic_store(&m->p->page->side[1].wait, (uint32_t)r);
 		atomic_store(&m->p->page->side[1].urgent, r % (4 * RING));
+		atomic_store(&m->p->page->side[1].cpu, (uint32_t)(r >> 40) % 4);
 		__atomic_store_n((uint64_t *)(void *)(m->p->dmb[0] + (r >> 8) % RING / 8 * 8), r,
 			__ATOMIC_RELAXED);
 		if (r % 3 == 0) /* plausible cursors, too */
@@ -322,6 +420,9 @@ int main(void)
 		cmocka_unit_test(test_exchange_spinning),
 		cmocka_unit_test(test_daemon_gone),
 		cmocka_unit_test(test_peer_gone),
+		cmocka_unit_test(test_daemon_ends_it),
+		cmocka_unit_test(test_violation_wakes_the_other),
+		cmocka_unit_test(test_flags_carry_the_cursor),
 		cmocka_unit_test(test_bad_descriptions),
 		cmocka_unit_test(test_hostile_peer),
 	};
