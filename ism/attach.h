@@ -17,7 +17,8 @@
  *	gate	made and written by the fabric, one per writer, read-only for it. A word for each DMB
  *		it was given, cleared when the DMB ends, and one for all, set while the fabric wants
  *		to see every store itself (a fault, a knob, an error state). Looked at before every
- *		store: what is not open goes to the function, whose answer is the device's
+ *		store: what is not open goes to the function, whose answer is the device's. And two
+ *		that say how long a store takes, so that the costed mode charges these stores, too
  *	bell	made by the owner, one per writer, instead of the SBA, which it must not reach: in it
  *		it could swallow the signals of others. Bits, masks and a summary as in an SBA, but
  *		only of the DMBs of this writer: the owner ignores the other bits. So a hostile writer
@@ -81,10 +82,13 @@ _Static_assert(sizeof(struct attach_msg) == 40, "attach message");
 
 /* The fabric's word, for one writer. */
 #define ATTACH_GATE_SIZE 16384u
-#define ATTACH_SLOTS	 2047u
+#define ATTACH_SLOTS	 2045u
+#define ATTACH_COST_MAX	 1000000u /* ns; a writer charges no more, whatever the fabric says */
 
 struct attach_gate {
 	_Atomic uint64_t shut;		     /* not 0: every store goes to the function */
+	_Atomic uint64_t store_ns;	     /* what a store is charged (costed mode) */
+	_Atomic uint64_t store_ps_byte;
 	_Atomic uint64_t slot[ATTACH_SLOTS]; /* the key of what is attached there; keys never return */
 };
 

@@ -164,17 +164,34 @@ static bool window_open(const struct vfio_window *vw)
 	       atomic_load_explicit(&w->gate->slot[w->slot], memory_order_acquire) == w->key;
 }
 
+/* What a store of @len bytes takes at least, in ns; 0 outside of the costed mode. */
+static uint64_t cost(const struct ism_window *w, uint16_t len)
+{
+	uint64_t ns = atomic_load_explicit(&w->gate->store_ns, memory_order_relaxed);
+	uint64_t ps = atomic_load_explicit(&w->gate->store_ps_byte, memory_order_relaxed);
+
+	if (!ns && !ps)
+		return 0;
+	if (ns > ATTACH_COST_MAX || ps > ATTACH_COST_MAX)
+		return ATTACH_COST_MAX;
+	ns += len * ps / 1000;
+	return ns < ATTACH_COST_MAX ? ns : ATTACH_COST_MAX;
+}
+
 static bool window_store(struct vfio_window *vw, uint32_t offset, const void *data, uint16_t len)
 {
 	struct ism_window *w = (struct ism_window *)vw;
 	uint32_t at = offset & (uint32_t)ISM_MOVE_OFF_MASK;
 	uint32_t idx = offset >> ISM_MOVE_IDX_SHIFT;
+	uint64_t ns = cost(w, len), begin = ns ? clock_ns() : 0;
 
 	if (!window_open(vw) || idx > ISM_MOVE_IDX_MAX || at > w->len || len > w->len - at)
 		return false;
 	ism_copy(w->dmb + at, data, len);
 	if (offset & ISM_MOVE_SF)
 		ring(w->bell, w->idx, (uint8_t)idx);
+	while (ns && clock_ns() - begin < ns)
+		; /* as the processor would be busy with it */
 	return true;
 }
 

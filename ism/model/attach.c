@@ -69,6 +69,9 @@ static const bool indifferent[KNOB_COUNT] = {
 	[KNOB_vlan_required] = true, [KNOB_vlan_set] = true, [KNOB_info_version] = true,
 	[KNOB_gid_change] = true, [KNOB_err_irq] = true, [KNOB_reset_supported] = true,
 	[KNOB_reset_ms] = true, [KNOB_reset_keeps] = true, [KNOB_error_keeps] = true,
+	[KNOB_load_ns] = true,
+	/* The writer charges these itself. */
+	[KNOB_store_ns] = true, [KNOB_store_ps_byte] = true,
 };
 
 static bool knobs_plain(const struct fabric *f)
@@ -110,6 +113,8 @@ void attach_review(struct fabric *f)
 
 		if (!fn->attach.gate)
 			continue;
+		set_word(&fn->attach.gate->store_ns, fabric_knob(f, KNOB_store_ns));
+		set_word(&fn->attach.gate->store_ps_byte, fabric_knob(f, KNOB_store_ps_byte));
 		set_word(&fn->attach.gate->shut, !(plain && stores_plain(fn)));
 		DL_FOREACH2 (fn->writes, d, wnext) {
 			if (d->key)

@@ -44,7 +44,7 @@
 	K(zero_length, 0, 0, 2, "zero-length moves: 0 refused, 1 ignored, 2 signal only") \
 	K(torn_writes, 0, 0, 1, "1: moves arrive byte by byte, last byte first") \
 	K(require_registered, 0, 0, 1, "1: a sender needs an SBA and an IEQ of its own") \
-	/* What instructions cost: the "costed" mode. Only here, not where DMBs are attached. */ \
+	/* What instructions cost: the "costed" mode. */ \
 	K(store_ns, 0, 0, 1000000000, "time that each PCISTB takes, in ns") \
 	K(store_ps_byte, 0, 0, 1000000, "and for each of its bytes, in ps") \
 	K(load_ns, 0, 0, 1000000000, "time that each PCILG takes, in ns") \

@@ -672,6 +672,22 @@ static void test_windows_shut(void **state)
 	expect_move(dmb, 0, -EIO);
 }
 
+/* The costed mode charges a window's stores, too. */
+static void test_windows_cost(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	uint64_t begin;
+
+	tell_fabric("knob store_ns 200000");
+	tell_fabric("knob store_ps_byte 1000000");
+	begin = clock_ns();
+	expect_move(dmb, 1, 0);
+	assert_true(clock_ns() - begin >= 208000);
+	tell_fabric("knob store_ns 0");
+	tell_fabric("knob store_ps_byte 0");
+	expect_move(dmb, 1, 0);
+}
+
 /* Only the writer, only with consent, and only this DMB. */
 static void test_windows_are_authorised(void **state)
 {
@@ -742,6 +758,7 @@ static int run_attached(void)
 		cmocka_unit_test_setup_teardown(test_windows_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_shut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows_cost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_are_authorised, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_wake, setup, teardown),
 	};

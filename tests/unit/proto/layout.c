@@ -232,7 +232,7 @@ AT(attach_msg, slot, 24);
 AT(attach_msg, len, 28);
 AT(attach_msg, idx, 32);
 AT(attach_msg, error, 36);
-AT(attach_gate, slot, 8);
+AT(attach_gate, slot, 24);
 AT(attach_bell, asleep, 4);
 AT(attach_bell, bits, 16);
 AT(attach_bell, mask, 256);
