@@ -65,7 +65,8 @@ int stream_catch_up(struct stream *s, uint64_t tx_pos, uint64_t rx_pos)
 		return -EPROTO;
 	cdc_load(s->dmb, s->order, &msg);
 	if (cursor_advance(rx_pos, msg.prod, s->rx_n, s->rx_n, &bytes) < 0 ||
-		cursor_advance(acked, msg.cons, s->tx_n, tx_pos - acked, &space) < 0)
+		cursor_advance(acked, msg.cons, s->tx_n, tx_pos - acked, &space) < 0 ||
+		rx_pos + bytes < s->rx_total || acked + space < s->tx_acked)
 		return -EPROTO;
 	s->tx_sent = tx_pos;
 	s->tx_acked = acked + space;

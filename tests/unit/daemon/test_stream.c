@@ -393,6 +393,34 @@ static void half_open(void **state)
 	free(e);
 }
 
+/* Positions that somebody else moved are taken over only if they are ahead of what was seen. */
+static void catching_up(void **state)
+{
+	struct end *e = new_pair();
+	struct cdc_msg msg = { .prod = cursor_of(1000, N), .cons = cursor_of(500, N) };
+	struct stream_news news;
+
+	put(&e[0], 600);
+	assert_int_equal(stream_push(&e[0].s, 600, UINT64_MAX, 0, false), 600);
+	cdc_store(e[0].dmb, &msg, CDC_BIG);
+	assert_int_equal(stream_pull(&e[0].s, &news), 0);
+	assert_int_equal(stream_catch_up(&e[0].s, 700, 300), 0);
+	assert_int_equal(e[0].s.tx_sent, 700);
+	assert_int_equal(e[0].s.rx_pos, 300);
+	assert_int_equal(e[0].s.rx_total, 1000);
+	msg.prod = cursor_of(900, N); /* took back what had arrived */
+	cdc_store(e[0].dmb, &msg, CDC_BIG);
+	assert_int_equal(stream_catch_up(&e[0].s, 800, 300), -EPROTO);
+	msg.prod = cursor_of(1000, N);
+	msg.cons = cursor_of(400, N); /* ... and what it had consumed */
+	cdc_store(e[0].dmb, &msg, CDC_BIG);
+	assert_int_equal(stream_catch_up(&e[0].s, 800, 300), -EPROTO);
+	assert_int_equal(e[0].s.tx_sent, 700);
+	assert_int_equal(e[0].s.rx_total, 1000);
+	assert_int_equal(e[0].s.tx_acked, 500);
+	free(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -408,6 +436,7 @@ int main(void)
 		cmocka_unit_test(lying_cursors),
 		cmocka_unit_test(lying_reader),
 		cmocka_unit_test(half_open),
+		cmocka_unit_test(catching_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
