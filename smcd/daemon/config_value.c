@@ -113,6 +113,9 @@ static int parse_text(const struct config_key *k, void *field, const char *value
 
 	if (value[0] == '\0')
 		return config_complain(why, "%s is missing", k->metavar);
+	/* With a blank before it, it would be a comment: nothing that is to be guessed. */
+	if (value[0] == ';')
+		return config_complain(why, "%s begins with ';', as a comment does", k->key);
 	if (strlen(value) > k->max)
 		return config_complain(why, "%s is longer than %" PRIu64 " characters", k->key,
 			k->max);

@@ -110,6 +110,7 @@ static void bad_files(void **state)
 		const char *where;
 		const char *what;
 	} bad[] = {
+		{ "[function f]\nvfio-user=;/x\n", ":2:", "comment" },
 		{ "[daemon]\nname=a\n\ncolour=blue\n", ":4:", "colour" },
 		{ "[demon]\nname=a\n", ":1:", "[demon]" },
 		{ "[daemon x]\nname=a\n", ":1:", "[daemon x]" },
