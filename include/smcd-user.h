@@ -297,6 +297,18 @@ SMCDU_API const char *smcdu_state_name(uint32_t state);
  */
 SMCDU_API int smcdu_query(struct smcdu_ctx *ctx, const char *what, char **json);
 
+/** What smcdu_capture() tells of. */
+#define SMCDU_CAPTURE_CLC 1u /**< CLC messages */
+#define SMCDU_CAPTURE_CDC 2u /**< CDC blocks */
+
+/**
+ * Has the daemon tell of the messages of its connections. For tools of this version: what is read
+ * from the socket is private to it (smcd-userctl capture makes a file of it). @param what
+ * SMCDU_CAPTURE_*. @return a descriptor, to be closed with close(), which ends the capture; -EINVAL,
+ * -EBUSY (too many captures), or as smcdu_listen().
+ */
+SMCDU_API int smcdu_capture(struct smcdu_ctx *ctx, unsigned int what);
+
 /** "0.1.0" */
 SMCDU_API const char *smcdu_version(void);
 

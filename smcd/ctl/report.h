@@ -56,6 +56,8 @@ void ctl_put_json(struct json_object *root);
 /* At the end of all output: FAILED, after one line, if not everything could be written. */
 enum exit_status ctl_finish(void);
 
+enum exit_status capture_run(const struct ctl *c);
+extern const struct option capture_options[];
 enum exit_status config_run(const struct ctl *c);
 extern const struct option config_options[];
 enum exit_status diag_run(const struct ctl *c);

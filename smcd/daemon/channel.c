@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "ism/proto.h"
+#include "smcd/daemon/capture.h"
 #include "smcd/daemon/client.h"
 #include "smcd/daemon/connect.h"
 #include "smcd/daemon/lgr.h"
@@ -131,6 +132,8 @@ static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *d
 		function_map(ch->fn, ch->peer_gid, ch->s.token, ch->tx_size);
 	}
 	ch->bounced += c->bounced_bytes - bounced;
+	if (ch->d->captures && ret == 0)
+		capture_said(ch, v[n - 1].data);
 	return ret;
 }
 

@@ -85,6 +85,7 @@ struct channel {
 	uint64_t bounced;
 	bool mapped; /* the peer's DMB, or it was tried */
 	uint64_t wakes;
+	uint8_t heard[CDC_SIZE]; /* the peer's block that was captured last */
 
 	/* Application side. */
 	struct chan_ctl *ctl; /* NULL before the peer's size is known */

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#include "smcd/daemon/capture.h"
 #include "smcd/daemon/messages.h"
 #include "smcd/daemon/query.h"
 #include "vfio/base/fd.h"
@@ -27,6 +28,7 @@ union first_message {
 	struct ipc_connect connect;
 	struct ipc_listen listen;
 	struct ipc_query query;
+	struct ipc_capture capture;
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -91,6 +93,8 @@ static void on_first(struct client *c, const union first_message *m, size_t len)
 		listener_start(d, release(c), &who, &m->listen);
 	else if (ipc_check_query(m, len) == 0)
 		query_answer(d, release(c), m->query.what);
+	else if (ipc_check_capture(m, len) == 0)
+		capture_start(d, release(c), &who, &m->capture);
 	else
 		malformed(c);
 }

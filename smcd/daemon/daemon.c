@@ -20,6 +20,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "smcd/daemon/capture.h"
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/client.h"
 #include "smcd/daemon/function.h"
@@ -333,6 +334,7 @@ void daemon_deinit(struct daemon *d)
 	clients_drop_all(d);
 	listeners_drop_all(d);
 	end_channels(d);
+	captures_drop_all(d);
 	while (d->functions)
 		function_free(d->functions);
 	assert(accounts_empty(&d->accounts));

@@ -23,6 +23,7 @@
 #include "smcd/daemon/spin.h"
 #include "smcd/ipc/chan.h"
 
+struct capture;
 struct channel;
 struct client;
 struct function;
@@ -51,6 +52,7 @@ struct daemon {
 	struct function *functions; /* list */
 	struct client *clients;	    /* list: connections that have not said what they are */
 	struct listener *listeners; /* list */
+	struct capture *captures;   /* list: who is told what goes over the connections */
 	struct channel *channels;   /* hash by id */
 	struct channel *hot;	    /* list */
 	struct channel *reap;	    /* list: to be freed at the end of the turn */

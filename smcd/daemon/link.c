@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ism/proto.h"
+#include "smcd/daemon/capture.h"
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/connect.h"
 #include "smcd/daemon/lgr.h"
@@ -97,6 +98,8 @@ int link_send(struct link *l, const struct rdv_record *rec)
 	else
 		ret = enqueue(l, buf, (size_t)len);
 	flush(l, false);
+	if (rec->type == RDV_CLC && ret == 0 && l->fn->d->captures)
+		capture_clc(l, rec, true);
 	return ret;
 }
 
@@ -141,6 +144,8 @@ static int on_record(struct link *l, const struct rdv_record *rec)
 		return -EPROTO;
 	switch (rec->type) {
 	case RDV_CLC:
+		if (l->fn->d->captures)
+			capture_clc(l, rec, false);
 		connect_record(l, rec);
 		return 0;
 	case RDV_RESET:

@@ -55,6 +55,16 @@ int ipc_check_query(const void *msg, size_t len)
 	return m.what >= IPC_Q_DEVICE && m.what <= IPC_Q_LINKGROUP && m.reserved == 0 ? 0 : -EPROTO;
 }
 
+int ipc_check_capture(const void *msg, size_t len)
+{
+	struct ipc_capture m;
+
+	if (!hdr_ok(msg, len, IPC_CAPTURE, sizeof(m)))
+		return -EPROTO;
+	memcpy(&m, msg, sizeof(m));
+	return m.what >= 1 && m.what <= IPC_CAPTURE_ALL && m.reserved == 0 ? 0 : -EPROTO;
+}
+
 int ipc_check_simple(const void *msg, size_t len, uint16_t *type)
 {
 	struct ipc_simple m;

@@ -14,6 +14,7 @@
 int ipc_check_connect(const void *msg, size_t len);
 int ipc_check_listen(const void *msg, size_t len);
 int ipc_check_query(const void *msg, size_t len);
+int ipc_check_capture(const void *msg, size_t len);
 /* A bare header; its type is the caller's to judge. */
 int ipc_check_simple(const void *msg, size_t len, uint16_t *type);
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#include "smcd/daemon/capture.h"
 #include "smcd/daemon/channel.h"
 #include "smcd/daemon/link.h"
 #include "smcd/daemon/messages.h"
@@ -85,6 +86,8 @@ void channel_lost(struct channel *ch, int err)
 		channel_detach(ch, err);
 		return;
 	}
+	if (ch->d->captures)
+		capture_heard(ch);
 	if (ch->att.on)
 		smc_close_peer(&ch->close, cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags);
 	else if (stream_pull(&ch->s, &news) == 0)
@@ -191,6 +194,8 @@ static bool take_in(struct channel *ch, struct stream_news *news)
 		violation(ch, "the application took back its send position");
 		return false;
 	}
+	if (ch->d->captures)
+		capture_heard(ch);
 	/* After the application's words: it may have acted on a CDC that we have not seen yet. */
 	if (stream_pull(&ch->s, news) < 0) {
 		violation(ch, "the peer's cursors are out of range");
@@ -245,6 +250,8 @@ static bool serve_attached(struct channel *ch)
 		violation(ch, "the application took back its send position");
 		return true;
 	}
+	if (ch->d->captures)
+		capture_heard(ch);
 	flags = cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags;
 	if (ch->close.rx_flags & ~flags) {
 		violation(ch, "the peer went on after its end");
@@ -314,6 +321,8 @@ static void serve_fading(struct channel *ch)
 {
 	struct stream_news news;
 
+	if (ch->d->captures)
+		capture_heard(ch);
 	if (stream_pull(&ch->s, &news) < 0 ||
 		(news.conn_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
 		channel_detach(ch, 0);

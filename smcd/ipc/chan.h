@@ -109,6 +109,7 @@ enum ipc_type {
 	IPC_CONNECT = 1,
 	IPC_LISTEN = 2,
 	IPC_QUERY = 3,
+	IPC_CAPTURE = 4,
 	/* Application, later, on a channel. */
 	CHAN_BELL = 16,
 	CHAN_CLOSE = 17,
@@ -123,6 +124,8 @@ enum ipc_type {
 	IPC_LISTENING = 34, /* answer to LISTEN */
 	IPC_RESULT = 35,    /* answer to QUERY: fd {sealed memfd with JSON text} */
 	CHAN_WAKE = 36,
+	IPC_CAPTURING = 37, /* answer to CAPTURE: records follow until the socket is closed */
+	IPC_RECORD = 38,
 };
 
 struct ipc_hdr {
@@ -165,7 +168,42 @@ struct ipc_query {
 	uint32_t reserved;
 };
 
-struct ipc_simple { /* CHAN_BELL, CHAN_CLOSE, CHAN_ABORT, CHAN_WAKE, IPC_RESULT */
+/* What is told of. */
+#define IPC_CAPTURE_CLC 1u
+#define IPC_CAPTURE_CDC 2u
+#define IPC_CAPTURE_ALL (IPC_CAPTURE_CLC | IPC_CAPTURE_CDC)
+
+struct ipc_capture {
+	struct ipc_hdr hdr;
+	uint32_t what; /* IPC_CAPTURE_*: at least one */
+	uint32_t reserved;
+};
+
+/*
+ * One CLC message or CDC block of one of the daemon's connections. The datagram ends with its
+ * data.
+ */
+#define IPC_RECORD_DATA 652u
+
+struct ipc_record {
+	struct ipc_hdr hdr;
+	uint64_t time_ns; /* since 1970 */
+	uint64_t dropped; /* records that there was no room for, since the one before */
+	uint64_t local_gid;
+	uint64_t peer_gid;
+	uint32_t client_conn; /* the client's handle in the handshake */
+	uint32_t what;	      /* IPC_CAPTURE_CLC or IPC_CAPTURE_CDC */
+	uint16_t chid;
+	uint16_t port; /* of the service; 0 where the message does not tell */
+	uint8_t out;   /* we sent it */
+	uint8_t server; /* we are the server */
+	uint8_t order; /* enum cdc_order */
+	uint8_t reserved;
+	uint16_t len;
+	uint8_t data[IPC_RECORD_DATA];
+};
+
+struct ipc_simple { /* CHAN_BELL, CHAN_CLOSE, CHAN_ABORT, CHAN_WAKE, IPC_RESULT, IPC_CAPTURING */
 	struct ipc_hdr hdr;
 };
 
@@ -207,6 +245,7 @@ _Static_assert(sizeof(struct ipc_connect) == 152, "ipc");
 _Static_assert(sizeof(struct ipc_listen) == 88, "ipc");
 _Static_assert(sizeof(struct ipc_error) == 272, "ipc");
 _Static_assert(sizeof(struct ipc_channel) == 184, "ipc");
+_Static_assert(sizeof(struct ipc_record) == 712, "ipc");
 
 static inline struct ipc_hdr ipc_hdr(enum ipc_type type)
 {

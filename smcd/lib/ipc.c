@@ -247,3 +247,16 @@ int smcdu_query(struct smcdu_ctx *ctx, const char *what, char **json)
 		return fd_steal(&sock);
 	return read_report(fd, json);
 }
+
+int smcdu_capture(struct smcdu_ctx *ctx, unsigned int what)
+{
+	struct ipc_capture req = { .hdr = ipc_hdr(IPC_CAPTURE), .what = what };
+	struct ipc_simple ans;
+
+	if (ctx->generation != lib_generation())
+		return lib_fail_plain(-EPERM);
+	if (what == 0 || what > IPC_CAPTURE_ALL)
+		return lib_fail(-EINVAL, "there is nothing to capture: SMCDU_CAPTURE_*");
+	return ipc_call(ctx, &req, sizeof(req), IPC_CAPTURING, &ans, sizeof(ans), NULL, 0, NULL,
+		clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
+}

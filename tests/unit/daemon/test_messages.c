@@ -77,6 +77,23 @@ static void query_message(void **state)
 	assert_int_equal(ipc_check_query(&m, sizeof(m)), -EPROTO);
 }
 
+static void capture_message(void **state)
+{
+	struct ipc_capture m = { .hdr = ipc_hdr(IPC_CAPTURE) };
+	uint32_t what;
+
+	for (what = 0; what < 8; what++) {
+		m.what = what;
+		assert_int_equal(ipc_check_capture(&m, sizeof(m)),
+			what >= 1 && what <= IPC_CAPTURE_ALL ? 0 : -EPROTO);
+	}
+	m.what = IPC_CAPTURE_CLC;
+	assert_int_equal(ipc_check_capture(&m, sizeof(m) - 1), -EPROTO);
+	assert_int_equal(ipc_check_query(&m, sizeof(m)), -EPROTO);
+	m.reserved = 1;
+	assert_int_equal(ipc_check_capture(&m, sizeof(m)), -EPROTO);
+}
+
 static void simple_message(void **state)
 {
 	struct ipc_simple m = { .hdr = ipc_hdr(CHAN_BELL) };
@@ -95,6 +112,7 @@ int main(void)
 		cmocka_unit_test(connect_message),
 		cmocka_unit_test(listen_message),
 		cmocka_unit_test(query_message),
+		cmocka_unit_test(capture_message),
 		cmocka_unit_test(simple_message),
 	};
 

@@ -446,6 +446,28 @@ static void test_query(void **state)
 	assert_int_equal(smcdu_query(r->ctx, NULL, &json), -EINVAL);
 }
 
+static void test_capture(void **state)
+{
+	struct rig *r = *state;
+	int fd;
+
+	r->ans.simple.hdr = ipc_hdr(IPC_CAPTURING);
+	r->ans_len = sizeof(r->ans.simple);
+	r->nfds = 0;
+	start(r, ANSWER);
+	fd = smcdu_capture(r->ctx, SMCDU_CAPTURE_CLC);
+	assert_true(fd >= 0);
+	pthread_join(r->thread, NULL);
+	close(fd);
+	r->fds[0] = r->f.sock; /* nothing comes with it */
+	r->nfds = 1;
+	start(r, ANSWER);
+	assert_int_equal(smcdu_capture(r->ctx, SMCDU_CAPTURE_CDC), -EPROTO);
+	pthread_join(r->thread, NULL);
+	assert_int_equal(smcdu_capture(r->ctx, 0), -EINVAL);
+	assert_int_equal(smcdu_capture(r->ctx, 4), -EINVAL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -455,7 +477,7 @@ int main(void)
 		T(test_bad_memory), T(test_bad_description), T(test_refusal_is_passed_on),
 		T(test_no_daemon), T(test_silent_daemon), T(test_names), T(test_settings),
 		T(test_listen_and_accept), T(test_accept_refuses), T(test_accept_after_the_daemon),
-		T(test_query),
+		T(test_query), T(test_capture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
