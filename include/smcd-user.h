@@ -291,8 +291,8 @@ SMCDU_API void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_
 SMCDU_API const char *smcdu_state_name(uint32_t state);
 
 /**
- * Asks the daemon for a report as JSON text. @param what "device", "dmb", "channel", "peer" or
- * "stats". @return 0 (*json is NUL-terminated, to be freed with free()), -EINVAL, or as
+ * Asks the daemon for a report as JSON text. @param what "device", "dmb", "channel", "peer",
+ * "linkgroup", "failure" or "stats". @return 0 (*json is NUL-terminated, to be freed with free()), -EINVAL, or as
  * smcdu_listen().
  */
 SMCDU_API int smcdu_query(struct smcdu_ctx *ctx, const char *what, char **json);

@@ -68,6 +68,18 @@ static const struct column linkgroup_columns[] = {
 	{ NULL },
 };
 
+static const struct column failure_columns[] = {
+	{ "Age", "age_s", true },
+	{ "Role", "role", false },
+	{ "Service", "service", false },
+	{ "Peer", "peer", false },
+	{ "UID", "uid", true },
+	{ "By", "by", false },
+	{ "Diag", "diag", false },
+	{ "Why", "text", false, true },
+	{ NULL },
+};
+
 static const struct column user_columns[] = {
 	{ "UID", "uid", true },
 	{ "Channels", "channels", true },
@@ -107,6 +119,11 @@ static void print_peer(FILE *out, struct json_object *root)
 static void print_linkgroup(FILE *out, struct json_object *root)
 {
 	table_print(out, linkgroup_columns, member(root, "linkgroups"));
+}
+
+static void print_failure(FILE *out, struct json_object *root)
+{
+	table_print(out, failure_columns, member(root, "failures"));
 }
 
 static void print_line(FILE *out, const char *title, struct json_object *o, const char *key)
@@ -185,6 +202,7 @@ const struct report reports[] = {
 	{ "channel", "the channels, their states and byte counts", .print = print_channel },
 	{ "peer", "the peer daemons and the links to them", .print = print_peer },
 	{ "linkgroup", "the link groups with peers", .print = print_linkgroup },
+	{ "failure", "connections that were refused or failed lately, and why", .print = print_failure },
 	{ "stats", "the daemon's totals, and what each user has", .print = print_stats },
 	{ "info", "the kernel's own SMC and the daemon, side by side", .args = "[show]",
 		.run = info_run },

@@ -339,8 +339,10 @@ void channel_drop_app(struct channel *ch)
 		reap_later(ch);
 	else if (ch->phase != CHANNEL_LIVE)
 		channel_abort(ch, ECONNABORTED);
-	else if (!ch->closing)
-		channel_abort(ch, ECONNABORTED); /* it died: the peer must hear so */
+	else if (!ch->closing) { /* it died: the peer must hear so */
+		failure_of_channel(ch, ECONNABORTED, false, "the application here aborted or died");
+		channel_abort(ch, ECONNABORTED);
+	}
 }
 
 static void channel_free(struct channel *ch)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,8 @@
 #include "ism/proto.h"
 #include "smcd/daemon/client.h"
 #include "smcd/daemon/lgr.h"
+#include "smcd/daemon/refuse.h"
+#include "smcd/daemon/route.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
@@ -20,61 +21,6 @@
 #define NO_CONN		   UINT32_MAX /* handle of a refusal that no channel stands behind */
 
 static void start_client(struct channel *ch);
-
-/* ---- answers to the application -------------------------------------------------------------- */
-
-/* Ends an attempt of ours: the application gets @err and the text, the channel goes. */
-static void refuse_app(struct channel *ch, int err, uint32_t diag, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-static void refuse_app(struct channel *ch, int err, uint32_t diag, const char *fmt, ...)
-{
-	char text[IPC_TEXT_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	ch->d->stats.connects_refused++;
-	log_info("connect %s@%s (uid %u, pid %d): %s", ch->service, ch->peer,
-		(unsigned int)ch->uid, (int)ch->pid, text);
-	if (ch->sock.fd >= 0) {
-		loop_del(ch->d->loop, &ch->sock);
-		ipc_refuse(fd_steal(&ch->sock.fd), err, diag, text);
-	}
-	channel_detach(ch, err);
-}
-
-/* What a Decline of the peer means to the application here. */
-static void refuse_declined(struct channel *ch)
-{
-	uint32_t diag = ch->hs.diag;
-
-	switch (diag) {
-	case CLC_DECL_PEERNOSMC:
-		refuse_app(ch, ECONNREFUSED, diag, "no service '%s' (port %u) at %s", ch->service,
-			ch->port, ch->peer);
-		break;
-	case CLC_DECL_MEM:
-		refuse_app(ch, ECONNREFUSED, diag,
-			"%s has no room for another channel of '%s': its "
-			"backlog, its user's limit or its memory is used up",
-			ch->peer, ch->service);
-		break;
-	case CLC_DECL_MAX_DMB:
-		refuse_app(ch, ENOSPC, diag, "no DMB left at %s: close other channels", ch->peer);
-		break;
-	case CLC_DECL_NOSMCDDEV:
-	case CLC_DECL_NOUEID:
-		refuse_app(ch, EPROTO, diag,
-			"no enterprise id in common with %s: configure the same ueid on both "
-			"sides (smcd-userctl stats names ours)",
-			ch->peer);
-		break;
-	default:
-		refuse_app(ch, EPROTO, diag, "%s declined '%s': %s", ch->peer, ch->service,
-			clc_diag_text(diag));
-	}
-}
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
@@ -117,6 +63,19 @@ static uint32_t diag_of(int err)
 	}
 }
 
+/* As the kernel has it: what the device refuses but for want of room is want of memory. */
+static uint32_t buffer_diag(int err)
+{
+	switch (err) {
+	case -ENOSPC:
+		return CLC_DECL_MAX_DMB;
+	case -ENODEV:
+		return CLC_DECL_NOSMCDEV;
+	default:
+		return CLC_DECL_MEM;
+	}
+}
+
 /* Our DMB; for a client also the window on the peer's, before it is too late to decline. */
 static enum hs_step give_dmb(struct channel *ch)
 {
@@ -144,7 +103,7 @@ static enum hs_step give_dmb(struct channel *ch)
 	if (ret < 0) {
 		log_warn("channel %u with %s: no memory at the device: %s", ch->id, ch->peer,
 			strerror(-ret));
-		return hs_dmb_failed(&ch->hs, diag_of(ret));
+		return hs_dmb_failed(&ch->hs, buffer_diag(ret));
 	}
 	return hs_dmb(&ch->hs, ch->dmb->token, clc_size_code(ch->rx_size));
 }
@@ -182,7 +141,8 @@ static void client_done(struct channel *ch)
 	if (ret == 0)
 		lgr_joined(ch);
 	if (ret < 0) {
-		refuse_app(ch, -ret, 0, "control link with %s: %s", ch->peer, strerror(-ret));
+		refuse_app(ch, -ret, diag_of(ret), "control link with %s: %s", ch->peer,
+			strerror(-ret));
 		return;
 	}
 	if (give_to_app(ch, NULL, -1) < 0)
@@ -205,11 +165,12 @@ static void server_done(struct channel *ch)
 	if (ret == 0)
 		ret = channel_go_live(ch, sv[0]);
 	if (ret < 0) {
-		log_warn("channel %u from %s: %s", ch->id, ch->peer, strerror(-ret));
+		uint32_t diag = ret == -EOPNOTSUPP ? CLC_DECL_MODEUNSUPP : CLC_DECL_MEM;
+
 		fd_closep(&sv[0]);
 		fd_closep(&sv[1]);
-		send_reset(ch->link, ch->id, ch->peer_conn, CLC_DECL_MEM);
-		channel_detach(ch, -ret);
+		send_reset(ch->link, ch->id, ch->peer_conn, diag);
+		refuse_peer(ch, -ret, diag, false, "it confirmed, but here: %s", strerror(-ret));
 		return;
 	}
 	lgr_joined(ch);
@@ -237,42 +198,67 @@ static bool repeat_first_contact(struct channel *ch)
 	return true;
 }
 
+/* The enterprise IDs of a Proposal, for people: they are a peer's words, of any bytes. */
+static void name_eids(const struct clc_proposal *p, char *text, size_t size)
+{
+	size_t len = 0;
+	unsigned int i, k;
+
+	*text = '\0';
+	for (i = 0; i < p->nr_ueid && len + CLC_EID_LEN + 3 < size; i++) {
+		len += (size_t)snprintf(text + len, size - len, i ? ", " : "");
+		for (k = 0; k < CLC_EID_LEN && p->ueid[i][k] != ' '; k++)
+			text[len++] = (char)(p->ueid[i][k] > 0x20 && p->ueid[i][k] < 0x7f ?
+				p->ueid[i][k] : '?');
+		text[len] = '\0';
+	}
+}
+
+static void server_declined(struct channel *ch)
+{
+	const struct hs *hs = &ch->hs;
+	char eids[200];
+
+	if (hs->out_of_sync)
+		lgr_out_of_sync(ch);
+	if (hs->diag == CLC_DECL_NOSMCDDEV && !hs->declined_by_peer) {
+		name_eids(&hs->proposal, eids, sizeof(eids));
+		refuse_peer(ch, ECONNREFUSED, hs->diag, false, "no enterprise id in common: it "
+			"offers %s (smcd-userctl stats names ours)", eids[0] ? eids : "a SEID only");
+	} else {
+		refuse_peer(ch, ECONNREFUSED, hs->diag, hs->declined_by_peer, "%s: %s",
+			hs->declined_by_peer ? "it declined" : "declined",
+			clc_diag_text(hs->diag));
+	}
+}
+
 static void handshake_declined(struct channel *ch)
 {
 	if (ch->hs.out_len > 0)
 		send_clc(ch);
 	if (repeat_first_contact(ch))
 		return;
-	if (ch->server) {
-		if (!ch->hs.declined_by_peer)
-			ch->d->stats.connects_refused++;
-		log_info("channel from %s for '%s' declined: %s", ch->peer, ch->service,
-			clc_diag_text(ch->hs.diag));
-		if (ch->hs.out_of_sync && ch->lgr)
-			lgr_out_of_sync(ch->lgr);
-		channel_detach(ch, ECONNREFUSED);
-	} else if (ch->hs.declined_by_peer) {
+	if (ch->server)
+		server_declined(ch);
+	else if (ch->hs.declined_by_peer)
 		refuse_declined(ch);
-	} else if (ch->hs.diag == CLC_DECL_MODEUNSUPP) {
+	else if (ch->hs.diag == CLC_DECL_MODEUNSUPP)
 		refuse_app(ch, EOPNOTSUPP, ch->hs.diag,
 			"no attached path to %s: the fabric, its daemon or ours does not offer it",
 			ch->peer);
-	} else {
+	else
 		refuse_app(ch, ch->hs.diag == CLC_DECL_MAX_DMB ? ENOSPC : EPROTO, ch->hs.diag,
 			"cannot use what %s offers: %s", ch->peer, clc_diag_text(ch->hs.diag));
-	}
 }
 
 static void handshake_failed(struct channel *ch, int err, const char *what)
 {
 	if (ch->peer_conn)
 		send_reset(ch->link, ch->id, ch->peer_conn, CLC_DECL_INTERR);
-	if (ch->server) {
-		log_warn("channel from %s for '%s': %s", ch->peer, ch->service, what);
-		channel_detach(ch, err);
-	} else {
-		refuse_app(ch, err, 0, "%s: %s", ch->peer, what);
-	}
+	if (ch->server)
+		refuse_peer(ch, err, CLC_DECL_INTERR, true, "%s", what);
+	else
+		refuse_app(ch, err, CLC_DECL_INTERR, "%s: %s", ch->peer, what);
 }
 
 /*
@@ -327,20 +313,18 @@ static void on_deadline(struct loop_timer *timer)
 	struct channel *ch = CONTAINER(timer, struct channel, timer);
 
 	if (ch->phase == CHANNEL_WAIT_LINK) {
-		refuse_app(ch, ETIMEDOUT, 0,
+		refuse_app(ch, ETIMEDOUT, CLC_DECL_PEERNOSMC,
 			"peer '%s' (GID 0x%016" PRIx64 ") does not answer: does its "
 			"smcd-userd run?",
 			ch->peer, ch->peer_gid);
 		return;
 	}
 	connect_cancel(ch);
-	if (ch->server) {
-		log_warn("channel from %s for '%s': it did not confirm in time", ch->peer,
-			ch->service);
-		channel_detach(ch, ETIMEDOUT);
-	} else {
-		refuse_app(ch, ETIMEDOUT, 0, "%s did not answer the handshake in time", ch->peer);
-	}
+	if (ch->server)
+		refuse_peer(ch, ETIMEDOUT, CLC_DECL_TIMEOUT, true, "it did not confirm in time");
+	else
+		refuse_app(ch, ETIMEDOUT, CLC_DECL_TIMEOUT,
+			"%s did not answer the handshake in time", ch->peer);
 }
 
 void connect_cancel(struct channel *ch)
@@ -356,17 +340,23 @@ void connect_cancel(struct channel *ch)
 void connect_failed(struct channel *ch, int err)
 {
 	if (ch->server)
-		channel_detach(ch, err);
+		refuse_peer(ch, err, err == ENODEV ? CLC_DECL_NOSMCDEV : CLC_DECL_PEERNOSMC,
+			err != ENODEV, "the link with it broke during the handshake: %s",
+			strerror(err));
 	else if (err == ENODEV)
-		refuse_app(ch, ENODEV, 0, "the ISM function went away: does the fabric run?");
+		refuse_app(ch, ENODEV, CLC_DECL_NOSMCDEV,
+			"the ISM function went away: does the fabric run?");
 	else if (err == ETIMEDOUT)
-		refuse_app(ch, ETIMEDOUT, 0,
+		refuse_app(ch, ETIMEDOUT, CLC_DECL_PEERNOSMC,
 			"peer '%s' (GID 0x%016" PRIx64 ") does not answer: does "
 			"its smcd-userd run?",
 			ch->peer, ch->peer_gid);
+	else if (err == ECONNABORTED)
+		refuse_app(ch, err, CLC_DECL_SYNCERR, "the link group with peer '%s' ended",
+			ch->peer);
 	else
-		refuse_app(
-			ch, err, 0, "the link with peer '%s' broke: %s", ch->peer, strerror(err));
+		refuse_app(ch, err, CLC_DECL_PEERNOSMC, "the link with peer '%s' broke: %s",
+			ch->peer, strerror(err));
 }
 
 /* ---- client ---------------------------------------------------------------------------------- */
@@ -391,144 +381,15 @@ void connect_link_up(struct link *l)
 	}
 }
 
-/* The GID of a configured name, of 0x..., or of a name that a peer told us. 0: unknown. */
-static uint64_t gid_of(struct daemon *d, const char *peer)
-{
-	const struct config_peer *p = config_peer(d->cfg, peer);
-	struct function *fn;
-	struct link *l, *tmp;
-	uint64_t gid;
-	char *end;
-
-	if (p)
-		return p->gid;
-	if (peer[0] == '0' && (peer[1] == 'x' || peer[1] == 'X')) {
-		errno = 0;
-		gid = strtoull(peer, &end, 16);
-		return *end == '\0' && errno == 0 ? gid : 0;
-	}
-	for (fn = d->functions; fn; fn = fn->next) {
-		HASH_ITER(hh, fn->links, l, tmp) {
-			if (l->state == LINK_UP && strcmp(l->name, peer) == 0)
-				return l->gid;
-		}
-	}
-	return 0;
-}
-
-/*
- * The function among those that suit the peer as well as @suits says (config_suits()) that reaches
- * @gid. 0, -ENODEV (none is up), -EHOSTUNREACH, -EINVAL (it is ours).
- */
-static int pick_among(struct daemon *d, uint64_t gid, unsigned int suits, struct function **ret)
-{
-	const struct config_peer *p = config_peer_by_gid(d->cfg, gid);
-	struct function *fn;
-	struct link *l;
-	int err = -ENODEV;
-	bool linked;
-
-	for (fn = d->functions; fn; fn = fn->next) {
-		if (!function_up(fn))
-			continue;
-		HASH_FIND(hh, fn->links, &gid, sizeof(gid), l);
-		linked = l && l->state == LINK_UP;
-		/* One that is not configured is for the function through which it came. */
-		if ((!p && linked ? 1 : config_suits(fn->cfg, p)) != suits)
-			continue;
-		if (fn->gid == gid) {
-			err = -EINVAL;
-			continue;
-		}
-		if (linked || function_note(fn,
-				ism_query_remote_gid(fn->dev, gid, false, 0)) == 0) {
-			*ret = fn;
-			return 0;
-		}
-		if (err == -ENODEV)
-			err = -EHOSTUNREACH;
-	}
-	return err;
-}
-
-/*
- * The function that reaches @gid. As in the kernel, one that has the peer's PNETID comes first, then
- * those without any; one with another is for other networks. Errors as above; -ENETUNREACH when
- * PNETIDs leave none.
- */
-static int pick_function(struct daemon *d, uint64_t gid, struct function **ret)
-{
-	int same = pick_among(d, gid, 2, ret), none = -ENODEV;
-
-	if (same != 0)
-		none = pick_among(d, gid, 1, ret);
-	if (same == 0 || none == 0)
-		return 0;
-	if (same != -ENODEV || none != -ENODEV)
-		return none != -ENODEV ? none : same;
-	return pick_among(d, gid, 0, ret) == -ENODEV ? -ENODEV : -ENETUNREACH;
-}
-
-struct attempt { /* a CONNECT, resolved */
-	struct function *fn;
-	uint64_t gid;
-	uint16_t port;
-};
-
-/* 0, or the errno with its reason in @text. */
-static int resolve(struct daemon *d, const struct ipc_connect *msg, struct attempt *a, char *text,
-	size_t size)
-{
-	int ret;
-
-	/* A name that is none is not repeated: it would go into the log as it is. */
-	if (config_port(d->cfg, msg->service, &a->port) < 0) {
-		snprintf(text, size,
-			"a service is a name of 1..63 characters from [A-Za-z0-9._-], or a "
-			"port 1..65535");
-		return EINVAL;
-	}
-	if (!rdv_name_ok(msg->peer)) {
-		snprintf(text, size,
-			"a peer is a name of 1..63 characters from [A-Za-z0-9._-], or a GID "
-			"as 0x...");
-		return EINVAL;
-	}
-	a->gid = gid_of(d, msg->peer);
-	if (a->gid == 0) {
-		snprintf(text, size, "unknown peer '%s': configure --peer %s=GID", msg->peer,
-			msg->peer);
-		return EHOSTUNREACH;
-	}
-	ret = pick_function(d, a->gid, &a->fn);
-	if (ret == -ENODEV)
-		snprintf(text, size, "no ISM function is up: does the fabric run?");
-	else if (ret == -EINVAL)
-		snprintf(text, size,
-			"peer '%s' is this guest itself: a function cannot send to itself",
-			msg->peer);
-	else if (ret == -ENETUNREACH)
-		snprintf(text, size,
-			"no ISM function is for the network of peer '%s': give it the pnetid of one, "
-			"in [peer NAME]",
-			msg->peer);
-	else if (ret < 0)
-		snprintf(text, size,
-			"peer '%s' (GID 0x%016" PRIx64 ") is not on the fabric: does its "
-			"smcd-userd run?",
-			msg->peer, a->gid);
-	return ret == -EINVAL ? EHOSTUNREACH : -ret;
-}
-
 /* The channel exists and owns its socket. */
-static void set_out(struct channel *ch, const struct attempt *a, uint32_t timeout_ms)
+static void set_out(struct channel *ch, const struct route *a, uint32_t timeout_ms)
 {
 	uint64_t until = clock_ns() + (uint64_t)timeout_ms * 1000000;
 	struct link *l = link_get(a->fn, a->gid);
 	int ret;
 
 	if (!l) {
-		refuse_app(ch, ENOBUFS, 0, "too many peers that are not configured");
+		refuse_app(ch, ENOBUFS, CLC_DECL_MEM, "too many peers that are not configured");
 		return;
 	}
 	channel_bind(ch, l);
@@ -539,11 +400,28 @@ static void set_out(struct channel *ch, const struct attempt *a, uint32_t timeou
 	if (ret == 0)
 		ret = link_want(l, until);
 	if (ret < 0) {
-		refuse_app(ch, -ret, 0, "no control link with %s: %s", ch->peer, strerror(-ret));
+		refuse_app(ch, -ret, diag_of(ret), "no control link with %s: %s", ch->peer,
+			strerror(-ret));
 		return;
 	}
 	if (l->state == LINK_UP && l->greeted)
 		start_client(ch);
+}
+
+/* Refused before there was a channel. */
+static void refuse_connect(struct daemon *d, int fd, const struct sock_peer *who,
+	const struct ipc_connect *msg, struct failure *f)
+{
+	if (f->text[0] == '\0')
+		snprintf(f->text, sizeof(f->text), "%s", strerror(f->error));
+	f->uid = who->uid;
+	/* A name that is none would go into the log as it is. */
+	snprintf(f->service, sizeof(f->service), "%s", rdv_name_ok(msg->service) ?
+		msg->service : "?");
+	snprintf(f->peer, sizeof(f->peer), "%s", rdv_name_ok(msg->peer) ? msg->peer : "?");
+	d->stats.connects_refused++;
+	failure_note(d, f);
+	ipc_refuse(fd, f->error, f->diag, f->text);
 }
 
 void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
@@ -554,24 +432,25 @@ void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	struct channel_params p = { .uid = who->uid, .pid = who->pid, .peer = msg->peer,
 		.service = msg->service, .want = msg->path,
 		.rx_size = clc_code_size(clc_size_code(rcvbuf)) };
-	char text[IPC_TEXT_MAX] = "";
-	struct attempt a = { 0 };
+	struct failure f = { .diag = 0 };
+	struct route a = { 0 };
 	struct channel *ch;
-	int err;
 
-	err = resolve(d, msg, &a, text, sizeof(text));
-	if (err == 0) {
+	f.error = route_find(d, msg, &a, f.text, sizeof(f.text));
+	f.diag = a.diag;
+	if (f.error == 0) {
 		p.port = a.port;
-		err = -channel_new(d, &p, &ch);
-		if (err == EDQUOT)
-			snprintf(text, sizeof(text), "user %u is at its limit of channels or bytes "
-				"([limits] in the daemon's configuration)", (unsigned int)who->uid);
+		f.error = -channel_new(d, &p, &ch);
+		f.diag = diag_of(-f.error);
+		if (f.error == EDQUOT)
+			snprintf(f.text, sizeof(f.text), "user %u is at its limit of channels or "
+				"bytes ([limits] in the daemon's configuration)",
+				(unsigned int)who->uid);
 	}
-	if (err != 0) {
-		d->stats.connects_refused++;
-		log_info("connect of uid %u, pid %d: %s", (unsigned int)who->uid, (int)who->pid,
-			text[0] ? text : strerror(err));
-		ipc_refuse(fd, err, 0, text);
+	if (f.error != 0) {
+		f.peer_gid = a.gid;
+		f.port = a.port;
+		refuse_connect(d, fd, who, msg, &f);
 		return;
 	}
 	ch->sock = (struct loop_source){ .fd = fd, .events = POLLIN, .fn = channel_on_sock };
@@ -589,7 +468,6 @@ static void decline(struct link *l, const struct rdv_record *prop, uint32_t diag
 	enum hs_step step;
 	struct hs hs;
 
-	l->fn->d->stats.connects_refused++;
 	hs_start_server(&hs, &l->fn->local, clock_ns(), HS_TIMEOUT_MS);
 	step = hs_input(&hs, prop->clc, prop->clc_len);
 	if (step != HS_DECLINED && step != HS_FAILED)
@@ -612,19 +490,23 @@ static void on_proposal(struct link *l, const struct rdv_record *rec)
 	int ret;
 
 	if (!li) {
-		log_info("%s asks for '%s' (port %u): no such service here", link_peer(l),
+		refuse_proposal(l, rec, CLC_DECL_PEERNOSMC, "no service '%s' (port %u) here",
 			rec->name, rec->port);
 		decline(l, rec, CLC_DECL_PEERNOSMC);
 		return;
 	}
 	if (!listener_admit(li, &p)) {
-		log_info("%s asks for '%s': the backlog is full", link_peer(l), rec->name);
+		refuse_proposal(l, rec, CLC_DECL_MEM, "the backlog is full: the application does "
+			"not accept");
 		decline(l, rec, CLC_DECL_MEM);
 		return;
 	}
 	ret = channel_new(d, &p, &ch);
 	if (ret < 0) {
 		listener_delivered(li);
+		refuse_proposal(l, rec, diag_of(ret), ret == -EDQUOT ? "user %u is at its limit of "
+			"channels or bytes ([limits])" : "no memory for a channel of user %u",
+			(unsigned int)p.uid);
 		decline(l, rec, diag_of(ret));
 		return;
 	}
@@ -702,7 +584,8 @@ void connect_reset(struct link *l, const struct rdv_record *rec)
 	if (ch->phase != CHANNEL_HANDSHAKE)
 		channel_lost(ch, ECONNRESET);
 	else if (ch->server)
-		channel_detach(ch, ECONNRESET);
+		refuse_peer(ch, ECONNRESET, rec->diag, true, "it ended the handshake: %s",
+			clc_diag_text(rec->diag));
 	else
 		refuse_app(ch, ECONNREFUSED, rec->diag, "%s ended the handshake: %s", ch->peer,
 			clc_diag_text(rec->diag));

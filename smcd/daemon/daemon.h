@@ -20,6 +20,7 @@
 #include "smcd/daemon/account.h"
 #include "smcd/daemon/config.h"
 #include "smcd/daemon/loop.h"
+#include "smcd/daemon/refuse.h"
 #include "smcd/daemon/spin.h"
 #include "smcd/ipc/chan.h"
 
@@ -44,6 +45,7 @@ struct daemon {
 	struct accounts accounts;
 	struct spin spin;
 	struct daemon_stats stats;
+	struct failures failures;
 	uint64_t started_ns;
 	uint64_t now_ns;      /* clock of this turn */
 	uint64_t busy_ns;     /* when there was work last */

@@ -275,9 +275,15 @@ static void terminate(struct lgr *g, bool by_peer, const char *why)
 	drop(g);
 }
 
-void lgr_out_of_sync(struct lgr *g)
+void lgr_out_of_sync(struct channel *ch)
 {
+	struct lgr *g = ch->lgr;
+
+	if (!g)
+		return;
+	ch->lgr = NULL; /* it has an end of its own */
 	terminate(g, false, "the peer does not know it");
+	drop(g);
 }
 
 static void on_shutdown(struct link *l, const struct lgr_event *ev)

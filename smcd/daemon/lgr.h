@@ -72,8 +72,8 @@ void lgr_joined(struct channel *ch);
 /* The channel has no group any more; harmless when it has none. */
 void lgr_leave(struct channel *ch);
 
-/* The peer declined because it knows no such group: ours ends with all its channels. */
-void lgr_out_of_sync(struct lgr *g);
+/* The peer declined @ch because it knows no such group: ours ends with all its other channels. */
+void lgr_out_of_sync(struct channel *ch);
 
 /* SHUTDOWN and TESTLINK, from the GID @ev->tok. */
 void lgr_event(struct function *fn, const struct ism_event *ev);

@@ -52,7 +52,7 @@ int ipc_check_query(const void *msg, size_t len)
 	if (!hdr_ok(msg, len, IPC_QUERY, sizeof(m)))
 		return -EPROTO;
 	memcpy(&m, msg, sizeof(m));
-	return m.what >= IPC_Q_DEVICE && m.what <= IPC_Q_LINKGROUP && m.reserved == 0 ? 0 : -EPROTO;
+	return m.what >= IPC_Q_DEVICE && m.what <= IPC_Q_FAILURE && m.reserved == 0 ? 0 : -EPROTO;
 }
 
 int ipc_check_capture(const void *msg, size_t len)

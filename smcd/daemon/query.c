@@ -324,6 +324,36 @@ static void report_linkgroups(struct daemon *d, struct json_object *root)
 	}
 }
 
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static void describe_failure(struct json_object *o, const struct failure *f)
+{
+	put_int(o, "age_s", (clock_ns() - f->when_ns) / 1000000000);
+	put_str(o, "role", f->server ? "server" : "client");
+	put_str(o, "service", f->service);
+	put_int(o, "port", f->port);
+	put_str(o, "peer", f->peer);
+	put_hex(o, "peer_gid", f->peer_gid, 16);
+	if (f->uid != (uid_t)-1)
+		put_int(o, "uid", f->uid);
+	put_str(o, "by", f->by_peer ? "peer" : "us");
+	if (f->diag)
+		put_hex(o, "diag", f->diag, 8);
+	put_int(o, "error", (uint64_t)f->error);
+	put_str(o, "text", f->text);
+}
+
+/* The oldest first, as a log has them. */
+static void report_failures(struct daemon *d, struct json_object *root)
+{
+	struct json_object *a = list(root, "failures");
+	uint64_t n = d->failures.total, i;
+
+	put_int(root, "total", n);
+	for (i = n > FAILURES_MAX ? n - FAILURES_MAX : 0; i < n; i++)
+		describe_failure(element(a), &d->failures.last[i % FAILURES_MAX]);
+}
+
 /* ---- totals ---------------------------------------------------------------------------------- */
 
 static void put_eids(const struct config *cfg, struct json_object *o)
@@ -446,6 +476,9 @@ struct json_object *query_report(struct daemon *d, uint32_t what)
 		break;
 	case IPC_Q_LINKGROUP:
 		report_linkgroups(d, root);
+		break;
+	case IPC_Q_FAILURE:
+		report_failures(d, root);
 		break;
 	default:
 		report_stats(d, root);

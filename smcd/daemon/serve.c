@@ -63,6 +63,7 @@ static void violation(struct channel *ch, const char *what)
 	ch->d->stats.protocol_errors++;
 	log_err("channel %u (%s@%s, uid %u, pid %d): %s; the channel is aborted", ch->id,
 		ch->service, ch->peer, (unsigned int)ch->uid, (int)ch->pid, what);
+	failure_of_channel(ch, EPROTO, false, what);
 	channel_abort(ch, EPROTO);
 }
 
@@ -100,6 +101,9 @@ void channel_lost(struct channel *ch, int err)
 	/* It had closed in order before it went: the application reads the rest and the end. */
 	if ((ch->close.rx_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)) == CDC_CONN_CLOSED)
 		err = 0;
+	if (err != 0)
+		failure_of_channel(ch, err, err != ENODEV, err == ENODEV ?
+			"the ISM function went away" : "the peer's guest went away or shut down");
 	channel_detach(ch, err);
 }
 
@@ -127,6 +131,8 @@ static void peer_aborted(struct channel *ch)
 	if (ch->close.state == SMC_PROCESSABORT)
 		flags = smc_close_local(&closed, SMC_EV_CLOSE, true);
 	ch->close.tx_flags = closed.tx_flags;
+	if (!ch->closing)
+		failure_of_channel(ch, ECONNRESET, true, "the peer's application aborted or died");
 	if (say(ch, flags))
 		channel_detach(ch, ch->closing ? 0 : ECONNRESET);
 }

@@ -68,6 +68,19 @@ static int fail_lib(const char *what, int error)
 	return 1;
 }
 
+/* With the kernel's code, which 'smcd-userctl diag' explains. */
+static int fail_connect(int error)
+{
+	const char *why = smcdu_last_error();
+	uint32_t diag = smcdu_last_diag();
+
+	fprintf(stderr, "smcd-user-cat: connect: %s", *why ? why : strerror(-error));
+	if (diag)
+		fprintf(stderr, " (diagnosis 0x%08" PRIx32 ")", diag);
+	fputc('\n', stderr);
+	return 1;
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec ts;
@@ -384,7 +397,7 @@ static int run(const struct options *o)
 		r = run_listen(o, ctx, in, out);
 	} else {
 		r = smcdu_connect(ctx, o->target, &ch);
-		r = r < 0 ? fail_lib("connect", r) : serve(o, ch, in, out);
+		r = r < 0 ? fail_connect(r) : serve(o, ch, in, out);
 	}
 	smcdu_close_ctx(ctx);
 	return r;

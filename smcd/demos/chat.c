@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -34,6 +35,19 @@ static int fail_lib(const char *what, int error)
 	const char *why = smcdu_last_error();
 
 	fprintf(stderr, "smcd-user-chat: %s: %s\n", what, *why ? why : strerror(-error));
+	return 1;
+}
+
+/* With the kernel's code, which 'smcd-userctl diag' explains. */
+static int fail_connect(int error)
+{
+	const char *why = smcdu_last_error();
+	uint32_t diag = smcdu_last_diag();
+
+	fprintf(stderr, "smcd-user-chat: connect: %s", *why ? why : strerror(-error));
+	if (diag)
+		fprintf(stderr, " (diagnosis 0x%08" PRIx32 ")", diag);
+	fputc('\n', stderr);
 	return 1;
 }
 
@@ -161,7 +175,7 @@ static int start(struct smcdu_ctx *ctx, const char *target, bool listen, struct 
 
 	if (!listen) {
 		r = smcdu_connect(ctx, target, ch);
-		return r < 0 ? fail_lib("connect", r) : 0;
+		return r < 0 ? fail_connect(r) : 0;
 	}
 	r = smcdu_listen(ctx, target, 1, &l);
 	if (r < 0)

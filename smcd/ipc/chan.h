@@ -160,6 +160,7 @@ enum ipc_query_what {
 	IPC_Q_PEER = 4,
 	IPC_Q_STATS = 5,
 	IPC_Q_LINKGROUP = 6,
+	IPC_Q_FAILURE = 7,
 };
 
 struct ipc_query {

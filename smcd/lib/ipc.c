@@ -190,7 +190,7 @@ static int query_code(const char *what)
 	} names[] = {
 		{ "device", IPC_Q_DEVICE }, { "dmb", IPC_Q_DMB }, { "channel", IPC_Q_CHANNEL },
 		{ "peer", IPC_Q_PEER },	    { "stats", IPC_Q_STATS },
-		{ "linkgroup", IPC_Q_LINKGROUP },
+		{ "linkgroup", IPC_Q_LINKGROUP }, { "failure", IPC_Q_FAILURE },
 	};
 
 	for (size_t i = 0; what && i < sizeof(names) / sizeof(names[0]); i++)
@@ -239,7 +239,8 @@ int smcdu_query(struct smcdu_ctx *ctx, const char *what, char **json)
 	if (ctx->generation != lib_generation())
 		return lib_fail_plain(-EPERM);
 	if (code < 0)
-		return lib_fail(-EINVAL, "'%s' is no report: device, dmb, channel, peer, stats",
+		return lib_fail(-EINVAL, "'%s' is no report: device, dmb, channel, peer, linkgroup, "
+			"failure, stats",
 			what ? what : "");
 	sock = ipc_call(ctx, &req, sizeof(req), IPC_RESULT, &ans, sizeof(ans), &fd, 1,
 		NULL, clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));

@@ -141,23 +141,30 @@ void x_link(struct guest_x *x)
 	assert_int_equal(rec.type, RDV_HELLO);
 }
 
+void x_propose(struct guest_x *x, const char *service, uint16_t port, const uint8_t *clc,
+	size_t len, struct rdv_record *answer)
+{
+	struct rdv_record rec = { .type = RDV_CLC, .src_conn = ++x->conns, .port = port,
+		.clc = clc, .clc_len = len };
+
+	snprintf(rec.name, sizeof(rec.name), "%s", service);
+	say(x, &rec);
+	do {
+		hear(x, answer); /* what still comes for earlier channels is none of this one's */
+	} while (answer->type != RDV_CLC || answer->dst_conn != x->conns);
+}
+
 void x_connect(struct guest_x *x, const char *service, uint16_t port, struct x_channel *ch)
 {
 	uint8_t ueid[1][CLC_EID_LEN];
 	struct hs_local local = { .gid = { .gid = ism_gid(x->dev), .chid = ism_chid(x->dev) },
 		.ueid = (const uint8_t (*)[CLC_EID_LEN])ueid, .nr_ueid = 1, .host = "guest-x" };
-	struct rdv_record rec = { .type = RDV_CLC, .src_conn = ++x->conns, .port = port };
+	struct rdv_record rec;
 	struct hs hs;
 
 	assert_int_equal(clc_eid(ueid[0], "SMCD-USER"), 0);
 	assert_int_equal(hs_start_client(&hs, &local, clock_ns(), HS_TIMEOUT_MS), HS_SEND);
-	snprintf(rec.name, sizeof(rec.name), "%s", service);
-	rec.clc = hs.out;
-	rec.clc_len = hs.out_len;
-	say(x, &rec);
-	do {
-		hear(x, &rec); /* what still comes for earlier channels is none of this one's */
-	} while (rec.type != RDV_CLC || rec.dst_conn != x->conns);
+	x_propose(x, service, port, hs.out, hs.out_len, &rec);
 	assert_int_equal(hs_input(&hs, rec.clc, rec.clc_len), HS_WANT_DMB);
 	assert_int_equal(ism_register_dmb(x->dev, GID_A, 16384, NULL, &ch->dmb), 0);
 	assert_int_equal(hs_dmb(&hs, ch->dmb->token, 0), HS_DONE);

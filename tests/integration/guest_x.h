@@ -53,6 +53,9 @@ void x_idle(struct guest_x *x, unsigned int ms);
 
 /* A proper control link, and a proper handshake as client of a service at A. */
 void x_link(struct guest_x *x);
+/* A first message for a service at A, of any bytes, and the answer to it. */
+void x_propose(struct guest_x *x, const char *service, uint16_t port, const uint8_t *clc,
+	size_t len, struct rdv_record *answer);
 void x_connect(struct guest_x *x, const char *service, uint16_t port, struct x_channel *ch);
 
 struct bystander {

@@ -95,9 +95,17 @@ void guests_start_daemon(struct guests *g, int guest, const char *const *extra)
 	char function[160], peer[64];
 	const char *argv[32] = { guests_program("SMCD_USERD"), "--name",
 		guest == GUEST_A ? "guest-a" : "guest-b", "--socket", g->socket[guest],
-		"--function", function, "--peer", peer,
-		guests_attached() ? NULL : "--path", "mediated" };
-	size_t n = guests_attached() ? 9 : 11;
+		"--peer", peer };
+	size_t n = 7;
+
+	if (!guests_attached()) {
+		argv[n++] = "--path";
+		argv[n++] = "mediated";
+	}
+	if (!g->own_functions) {
+		argv[n++] = "--function";
+		argv[n++] = function;
+	}
 
 	snprintf(function, sizeof(function), "vfio-user:%s/fabric/ism%d.sock", g->dir, guest);
 	snprintf(peer, sizeof(peer), "guest-%c=0x1d1500000000000%d", guest == GUEST_A ? 'b' : 'a',

@@ -30,6 +30,7 @@ struct guests {
 	pid_t daemon[2];
 	char socket[2][128];
 	struct smcdu_ctx *ctx[2];
+	bool own_functions; /* daemons are not given theirs: a file has them */
 };
 
 /* @extra: further arguments for both daemons, NULL-terminated, or NULL. Fails the test on error. */

@@ -70,7 +70,7 @@ static void query_message(void **state)
 	for (what = 0; what < 8; what++) {
 		m.what = what;
 		assert_int_equal(ipc_check_query(&m, sizeof(m)),
-			what >= IPC_Q_DEVICE && what <= IPC_Q_LINKGROUP ? 0 : -EPROTO);
+			what >= IPC_Q_DEVICE && what <= IPC_Q_FAILURE ? 0 : -EPROTO);
 	}
 	m.what = IPC_Q_STATS;
 	m.reserved = 1;
