@@ -19,6 +19,7 @@ static void x_event(void *ctx, const struct ism_event *ev)
 	struct guest_x *x = ctx;
 
 	x->events++;
+	x->last = *ev;
 	if (ev->type == 2 && ev->tok == GID_A && ev->code == RDV_EV_ANSWER)
 		x->answer = ev->info;
 }

@@ -25,6 +25,7 @@ struct guest_x {
 	enum cdc_order order;
 	uint64_t answer; /* token of A's control DMB for us */
 	unsigned int events;
+	struct ism_event last; /* of them */
 
 	/* The control link with A, after x_link(). */
 	struct ism_dmb *dmb;
