@@ -61,7 +61,7 @@ static const char *element(struct json_object *list, size_t i, char *buf, size_t
 	struct json_object *one;
 
 	if (i >= length(list))
-		return "";
+		return i == 0 ? "-" : "";
 	one = json_object_new_object();
 	json_object_object_add(one, "x", json_object_get(json_object_array_get_idx(list, i)));
 	cell_text(one, "x", buf, size);
@@ -74,9 +74,7 @@ static void put_ueids(FILE *out, struct json_object *kernel, struct json_object 
 	size_t i, n = length(kernel) > length(ours) ? length(kernel) : length(ours);
 	char a[80], b[80];
 
-	if (n == 0)
-		put_row(out, "UEID", "-", "-");
-	for (i = 0; i < n; i++)
+	for (i = 0; i == 0 || i < n; i++)
 		put_row(out, i ? "" : "UEID", element(kernel, i, a, sizeof(a)),
 			element(ours, i, b, sizeof(b)));
 }

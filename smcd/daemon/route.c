@@ -133,6 +133,8 @@ int route_find(struct daemon *d, const struct ipc_connect *msg, struct route *a,
 		return EINVAL;
 	}
 	a->gid = gid_of(d, msg->peer);
+	if (a->gid == 0 && strcmp(msg->peer, d->cfg->name) == 0)
+		return explain_no_function(-EINVAL, msg, a, text, size);
 	if (a->gid == 0) {
 		snprintf(text, size, "unknown peer '%s': configure --peer %s=GID", msg->peer,
 			msg->peer);

@@ -137,6 +137,7 @@ static void test_here(void **state)
 	expect_refused("x@guest-z", -EHOSTUNREACH, 0x03000000, "unknown peer 'guest-z'");
 	expect_failure(GUEST_A, "client", "us", 0x03000000, "unknown peer");
 	expect_refused("x@0x1d15000000000001", -EHOSTUNREACH, 0x03000000, "itself");
+	expect_refused("x@guest-a", -EHOSTUNREACH, 0x03000000, "itself");
 	expect_refused("70000@guest-b", -EINVAL, 0x03000000, "service");
 	expect_refused("x@0x1d150000000000ff", -EHOSTUNREACH, 0x03030007, "not on the fabric");
 	expect_failure(GUEST_A, "client", "us", 0x03030007, "not on the fabric");

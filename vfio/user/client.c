@@ -506,7 +506,7 @@ static int negotiate(struct vu_client *c, const char **why)
 	if (r < 0) {
 		*why = r == -ETIMEDOUT ? "no answer to the version offer" :
 		       a.error	       ? "the version offer was refused" :
-		       r == -ENODEV    ? "connection closed during negotiation" :
+		       r == -ENODEV    ? "it closed the connection: has it another client?" :
 					 "not a vfio-user server";
 		return a.error ? -EPROTO : r;
 	}

@@ -241,6 +241,29 @@ static void test_diagnoses(void **state)
 	assert_null(diag_find(0xffffffff));
 }
 
+/* Those that smcd-userd uses are in its manual, in the same words. */
+static void test_manual(void **state)
+{
+	const char *path = getenv("SMCD_USER_7");
+	char page[16384], row[256];
+	FILE *f;
+
+	if (!path)
+		skip();
+	f = fopen(path, "re");
+	assert_non_null(f);
+	page[fread(page, 1, sizeof(page) - 1, f)] = '\0';
+	fclose(f);
+	for (const struct diag *d = diags; d->text; d++) {
+		snprintf(row, sizeof(row), "|  0x%08x\n:  %s\n", d->code, d->text);
+		if (d->ours && !strstr(page, row))
+			fail_msg("no row for 0x%08x: %s", d->code, d->text);
+		snprintf(row, sizeof(row), "|  0x%08x\n", d->code);
+		if (!d->ours)
+			assert_null(strstr(page, row));
+	}
+}
+
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static int run(const char *args)
@@ -311,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_info_of_nothing),
 		cmocka_unit_test(test_nothing_to_resolve),
 		cmocka_unit_test(test_diagnoses),
+		cmocka_unit_test(test_manual),
 		cmocka_unit_test(test_exit_status),
 	};
 
