@@ -245,6 +245,10 @@ int ism_map_source(struct ism_dev *dev, void *va, size_t len, int fd, uint64_t f
 {
 	if (dev->port.gone)
 		return -ENODEV;
+	if (!zpci_caps(dev->port.z)->maps_sources) {
+		*iova = 0;
+		return 0;
+	}
 	return source_error(dev, zpci_dma_map(dev->port.z, va, len, fd, fd_offset, iova));
 }
 
@@ -252,6 +256,8 @@ int ism_unmap_source(struct ism_dev *dev, uint64_t iova, size_t len)
 {
 	if (dev->port.gone)
 		return -ENODEV;
+	if (!zpci_caps(dev->port.z)->maps_sources)
+		return 0;
 	return source_error(dev, zpci_dma_unmap(dev->port.z, iova, len));
 }
 

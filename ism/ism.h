@@ -187,7 +187,8 @@ int ism_del_vlan(struct ism_dev *dev, uint16_t vlan);
 
 /*
  * Makes memory of the caller usable as a direct source of moves (no copy as long as pieces are
- * 8-aligned). [va, va+len) is a page-aligned MAP_SHARED mapping of @fd at @fd_offset.
+ * 8-aligned). [va, va+len) is a page-aligned MAP_SHARED mapping of @fd at @fd_offset. *iova is for
+ * unmapping only; where sources need no map (zpci_caps.maps_sources) it is 0 and nothing is done.
  */
 int ism_map_source(struct ism_dev *dev, void *va, size_t len, int fd, uint64_t fd_offset,
 	uint64_t *iova);

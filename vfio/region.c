@@ -260,6 +260,7 @@ int zpci_open_region(struct vfio_device *dev, const struct vfio_region_desc *io,
 	}
 	zpci_init(&r->t.z, &region_ops);
 	r->t.z.caps.transport = "zpci-io-region";
+	r->t.z.caps.maps_sources = true;
 	r->t.dev = dev;
 	r->io = *io;
 	r->xfer_fd = -1;

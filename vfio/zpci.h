@@ -51,6 +51,12 @@ struct zpci_caps {
 	uint16_t device;
 	struct vfio_dev_info info;
 	const char *transport;	/* "zpci-io-region", "ism-vfio-pci" */
+	/*
+	 * Sources of stores want to be mapped: the device finds them so, or the kernel, which holds
+	 * a lock meanwhile, need not bring them in. Else they are copied when they are stored, and
+	 * a map would only lock memory.
+	 */
+	bool maps_sources;
 };
 
 struct zpci_counters {

@@ -554,6 +554,41 @@ static void test_unplugged(void **state)
 	assert_int_equal(ism_probe(side[0].dev), 0);
 }
 
+/* Memory is locked for sources only where that is good for something; they work either way. */
+static void test_sources(void **state)
+{
+	const struct ism_double_count *c = ism_double_count();
+	unsigned int maps = c->maps, unmaps = c->unmaps, region;
+	struct ism_dmb *dmb = reg(0, 1);
+	int fd = fd_memfd("source", SIZE);
+	uint8_t *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint64_t iova = 1;
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	memset(p, 0x5a, SIZE);
+	region = params_double.kind == ISM_DOUBLE_REGION;
+	assert_int_equal(c->maps - maps, 1); /* the DMB */
+	assert_int_equal(ism_map_source(side[1].dev, p, SIZE, fd, 0, &iova), 0);
+	assert_int_equal(c->maps - maps, 1 + region);
+	assert_int_equal(move1(1, dmb, 0, p, SIZE, true), 0);
+	assert_memory_equal(dmb->va, p, SIZE);
+	assert_int_equal(ism_unmap_source(side[1].dev, iova, SIZE), 0);
+	assert_int_equal(c->unmaps - unmaps, region);
+	munmap(p, SIZE);
+	close(fd);
+}
+
+/* In error state and recovered by itself, it answers as before, but has forgotten us. */
+static void test_forgotten(void **state)
+{
+	assert_int_equal(ism_probe(side[0].dev), 0);
+	function_enter_error(model->fn[0]);
+	assert_int_equal(ism_probe(side[0].dev), -EIO);
+	function_leave_error(model->fn[0]);
+	assert_int_equal(ism_probe(side[0].dev), -ESTALE);
+	assert_int_equal(ism_probe(side[1].dev), 0);
+}
+
 /* ---- windows --------------------------------------------------------------------------------- */
 
 /* A line for the fabric's control socket. */
@@ -781,6 +816,8 @@ static int run_double(const char *kind)
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transport, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sources, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unplugged, setup, teardown),
 	};
 
