@@ -13,7 +13,7 @@
 
 /* ---- offers to applications ------------------------------------------------------------------ */
 
-int attach_offer(struct function *fn, uint64_t token, const int *fds, unsigned int n)
+int dmb_offer(struct function *fn, uint64_t token, const int *fds, unsigned int n)
 {
 	struct dmb *d = fabric_dmb(fn->fabric, token);
 
@@ -32,7 +32,7 @@ int attach_offer(struct function *fn, uint64_t token, const int *fds, unsigned i
 	return 0;
 }
 
-int attach_take(struct function *fn, uint64_t token, int fds[ATTACH_MAX_FDS], unsigned int *n)
+int dmb_take(struct function *fn, uint64_t token, int fds[ATTACH_MAX_FDS], unsigned int *n)
 {
 	struct dmb *d = fabric_dmb(fn->fabric, token);
 

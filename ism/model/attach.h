@@ -37,10 +37,10 @@ struct attach_state {
 };
 
 /* 0 and the descriptors are the fabric's, or as attach.h says and they stay the caller's. */
-int attach_offer(struct function *fn, uint64_t token, const int *fds, unsigned int n);
+int dmb_offer(struct function *fn, uint64_t token, const int *fds, unsigned int n);
 
 /* 0 with *n descriptors, the caller's from then on, or -ENOENT. */
-int attach_take(struct function *fn, uint64_t token, int fds[ATTACH_MAX_FDS], unsigned int *n);
+int dmb_take(struct function *fn, uint64_t token, int fds[ATTACH_MAX_FDS], unsigned int *n);
 
 /*
  * The requests of the second form. As attach.h says; descriptors in *ret and fds are the fabric's,

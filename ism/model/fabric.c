@@ -34,7 +34,7 @@ int fabric_new(const struct fabric_params *params, struct fabric **ret)
 		return -ENOMEM;
 	}
 	for (i = 0; i < params->functions; i++) {
-		f->fn[i] = function_new(f, i, params->gid_base + i);
+		f->fn[i] = function_create(f, i, params->gid_base + i);
 		if (!f->fn[i]) {
 			fabric_free(f);
 			return -ENOMEM;
@@ -55,7 +55,7 @@ struct fabric *fabric_free(struct fabric *f)
 	for (i = 0; i < f->n; i++)
 		attach_leave(f->fn[i]);
 	for (i = 0; i < f->n; i++)
-		function_free(f->fn[i]);
+		function_destroy(f->fn[i]);
 	DL_FOREACH_SAFE (f->later, l, tmp)
 		free(l);
 	free(f->fn);

@@ -40,7 +40,7 @@ static int execute_plain(struct side *s, struct attach_msg *m, struct reply *out
 	switch (m->op) {
 	case ATTACH_TAKE:
 		out->own = true;
-		return attach_take(s->fn, m->token, out->fds, &out->n);
+		return dmb_take(s->fn, m->token, out->fds, &out->n);
 	case ATTACH_GATE:
 		r = attach_gate(s->fn, &out->fds[0]);
 		break;
@@ -63,7 +63,7 @@ static int execute(struct side *s, struct attach_msg *m, const int *fds, unsigne
 
 	switch (m->op) {
 	case ATTACH_OFFER:
-		r = attach_offer(s->fn, m->token, fds, *nfds);
+		r = dmb_offer(s->fn, m->token, fds, *nfds);
 		break;
 	case ATTACH_CONSENT:
 		r = *nfds == 2 ? attach_consent(s->fn, m->token, fds) : -EINVAL;

@@ -14,7 +14,7 @@
 
 #define PCIAS_CONFIG 15u
 
-struct function *function_new(struct fabric *f, unsigned int nr, uint64_t gid)
+struct function *function_create(struct fabric *f, unsigned int nr, uint64_t gid)
 {
 	struct function *fn = calloc(1, sizeof(*fn));
 
@@ -43,7 +43,7 @@ static void drop_registrations(struct function *fn)
 	memset(fn->reply, 0, sizeof(fn->reply));
 }
 
-void function_free(struct function *fn)
+void function_destroy(struct function *fn)
 {
 	struct dmb *d, *tmp;
 

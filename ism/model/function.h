@@ -103,8 +103,8 @@ struct function {
 };
 
 /* For the fabric. */
-struct function *function_new(struct fabric *f, unsigned int nr, uint64_t gid);
-void function_free(struct function *fn);
+struct function *function_create(struct fabric *f, unsigned int nr, uint64_t gid);
+void function_destroy(struct function *fn);
 
 /* A driver arrives. 0 · -EBUSY there is one already · -ENODEV unplugged. @host outlives detach. */
 int function_attach(struct function *fn, const struct function_host *host, void *ctx);

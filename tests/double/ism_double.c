@@ -314,6 +314,12 @@ void ism_double_remove(unsigned int nr)
 	ism_d.port[nr].fn->faults.unplugged = true;
 }
 
+void ism_double_return(unsigned int nr)
+{
+	ism_d.port[nr].removed = false;
+	ism_d.port[nr].fn->faults.unplugged = false;
+}
+
 void ism_double_report_error(unsigned int nr)
 {
 	if (ism_d.port[nr].err >= 0)

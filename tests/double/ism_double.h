@@ -90,6 +90,8 @@ void ism_double_bind(unsigned int nr);
 
 /* The function is taken out of the machine: no instruction reaches it, sysfs has forgotten it. */
 void ism_double_remove(unsigned int nr);
+/* And put back, as new. */
+void ism_double_return(unsigned int nr);
 
 /* The function reports an error, where it can. */
 void ism_double_report_error(unsigned int nr);

@@ -53,7 +53,7 @@ static void await_ready(int fd, const char *name)
 	}
 }
 
-static pid_t spawn(const char *name, const char *const argv[])
+pid_t guests_spawn(const char *name, const char *const argv[])
 {
 	int out[2];
 	pid_t pid;
@@ -80,7 +80,7 @@ void guests_start_fabric(struct guests *g)
 		NULL };
 
 	snprintf(dir, sizeof(dir), "%s/fabric", g->dir);
-	g->fabric = spawn("ism-fabricd", argv);
+	g->fabric = guests_spawn("ism-fabricd", argv);
 }
 
 bool guests_attached(void)
@@ -112,7 +112,7 @@ void guests_start_daemon(struct guests *g, int guest, const char *const *extra)
 		guest == GUEST_A ? 2 : 1);
 	for (; extra && *extra && n < 31; extra++)
 		argv[n++] = *extra;
-	g->daemon[guest] = spawn("smcd-userd", argv);
+	g->daemon[guest] = guests_spawn("smcd-userd", argv);
 }
 
 void guests_start(struct guests *g, const char *const *extra)
@@ -147,7 +147,7 @@ int guests_kill(pid_t *pid, int sig)
 	return status;
 }
 
-static void remove_tree(const char *path)
+void guests_remove_tree(const char *path)
 {
 	char child[512];
 	struct dirent *e;
@@ -158,7 +158,7 @@ static void remove_tree(const char *path)
 			continue;
 		snprintf(child, sizeof(child), "%s/%s", path, e->d_name);
 		if (unlink(child) < 0)
-			remove_tree(child);
+			guests_remove_tree(child);
 	}
 	if (d)
 		closedir(d);
@@ -176,7 +176,7 @@ void guests_stop(struct guests *g)
 	}
 	status = guests_kill(&g->fabric, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	remove_tree(g->dir);
+	guests_remove_tree(g->dir);
 }
 
 void guests_connect(struct guests *g, int from, const char *service, struct smcdu_channel **client,

@@ -45,6 +45,15 @@ void guests_start_daemon(struct guests *g, int guest, const char *const *extra);
 /* The program that an environment variable names; without it the test cannot go on. */
 const char *guests_program(const char *variable);
 
+/*
+ * Starts a program that says "...: ready: ..." on standard output, and waits for that. It ends with
+ * this process at the latest.
+ */
+pid_t guests_spawn(const char *name, const char *const argv[]);
+
+/* Deletes a directory and what is in it. */
+void guests_remove_tree(const char *path);
+
 /* Ends one process with @sig and reaps it; *pid becomes -1. Returns the wait status. */
 int guests_kill(pid_t *pid, int sig);
 
