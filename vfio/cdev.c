@@ -11,7 +11,7 @@ static int not_permitted(const struct opening *o)
 {
 	char text[PCI_NAME_LEN];
 
-	if (pci_group_blockers(o->calls.sys, o->group, text, sizeof(text)) > 0)
+	if (pci_group_blockers(o->calls.sys, o->group, o->bdf, text, sizeof(text)) > 0)
 		return opening_not_viable(o);
 	return opening_unsafe(o, "iommufd");
 }

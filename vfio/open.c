@@ -63,7 +63,7 @@ int opening_not_viable(const struct opening *o)
 {
 	char text[BLOCKERS_LEN];
 
-	if (pci_group_blockers(o->calls.sys, o->group, text, sizeof(text)) > 0)
+	if (pci_group_blockers(o->calls.sys, o->group, o->bdf, text, sizeof(text)) > 0)
 		log_err("%s: IOMMU group %u has other members in use: %s; unbind them from their "
 			"drivers, or bind them to vfio-pci as well", o->bdf, o->group, text);
 	else

@@ -185,6 +185,7 @@ int pci_id(const struct sys_ops *sys, const char *bdf, uint16_t *vendor, uint16_
 
 struct blockers {
 	const struct sys_ops *sys;
+	const char *bdf;
 	char *text;
 	size_t size;
 	int n;
@@ -198,7 +199,8 @@ static int note_blocker(void *ctx, const char *bdf)
 	char driver[PCI_NAME_LEN] = "";
 	size_t used = strlen(b->text);
 
-	if (pci_driver(b->sys, bdf, driver) < 0 || !driver[0] || pci_driver_is_vfio(driver))
+	if (strcmp(bdf, b->bdf) == 0 || pci_driver(b->sys, bdf, driver) < 0 || !driver[0] ||
+		pci_driver_is_vfio(driver))
 		return 0;
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
 		if (strcmp(driver, harmless[i]) == 0)
@@ -208,9 +210,10 @@ static int note_blocker(void *ctx, const char *bdf)
 	return 0;
 }
 
-int pci_group_blockers(const struct sys_ops *sys, unsigned int group, char *text, size_t size)
+int pci_group_blockers(const struct sys_ops *sys, unsigned int group, const char *bdf, char *text,
+	size_t size)
 {
-	struct blockers b = { .sys = sys, .text = text, .size = size };
+	struct blockers b = { .sys = sys, .bdf = bdf, .text = text, .size = size };
 	char path[PATH_MAX];
 
 	text[0] = '\0';

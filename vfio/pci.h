@@ -41,10 +41,11 @@ int pci_cdev(const struct sys_ops *sys, const char *bdf, char name[PCI_NAME_LEN]
 int pci_id(const struct sys_ops *sys, const char *bdf, uint16_t *vendor, uint16_t *device);
 
 /*
- * Members of the IOMMU group whose driver keeps it from being given to VFIO, as text ("0000:00:1f.0
- * (e1000e), ..."). Their number, or -errno.
+ * Members of the IOMMU group other than @bdf whose driver keeps it from being given to VFIO, as text
+ * ("0000:00:1f.0 (e1000e), ..."). Their number, or -errno.
  */
-int pci_group_blockers(const struct sys_ops *sys, unsigned int group, char *text, size_t size);
+int pci_group_blockers(const struct sys_ops *sys, unsigned int group, const char *bdf, char *text,
+	size_t size);
 
 /* Calls @fn for every function of the machine until it returns a positive number, then that. */
 int pci_each(const struct sys_ops *sys, int (*fn)(void *ctx, const char *bdf), void *ctx);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "smcd/ctl/report.h"
+#include "smcd/ctl/tools.h"
 
 static const struct column device_columns[] = {
 	{ "Device", "name", false },
@@ -204,6 +205,13 @@ const struct report reports[] = {
 	{ "linkgroup", "the link groups with peers", .print = print_linkgroup },
 	{ "failure", "connections that were refused or failed lately, and why", .print = print_failure },
 	{ "stats", "the daemon's totals, and what each user has", .print = print_stats },
+	{ "check", "what stands between this machine's ISM functions and the daemon",
+		.args = "[BDF]... [--user NAME] [--open] [--root DIR]", .options = check_options,
+		.run = check_run },
+	{ "bind", "give an ISM function to VFIO", .args = "BDF [--driver NAME] [--force]",
+		.options = bind_options, .run = bind_run },
+	{ "unbind", "give it back to the kernel's own driver", .args = "BDF",
+		.options = unbind_options, .run = unbind_run },
 	{ "info", "the kernel's own SMC and the daemon, side by side", .args = "[show]",
 		.run = info_run },
 	{ "config", "look up what the daemon's settings name by interface", .options = config_options,

@@ -34,6 +34,10 @@ if meson introspect "$build" --targets | grep -q smcd-userd.8; then
 	done
 fi
 
+if meson introspect "$build" --dependencies | grep -q libsystemd; then
+	test -f "$root/dest$prefix/lib/udev/rules.d/60-smcd-user.rules" || fail "no udev rules"
+fi
+
 pc=$(find "$root/dest" -name smcd-user.pc -printf '%h\n')
 [ -n "$pc" ] || fail "no pkg-config file"
 cat >"$root/app.c" <<'EOF'

@@ -43,7 +43,8 @@ static void test_stems(void **state)
 	assert_string_equal(report_find("device", NULL)->name, "device");
 	assert_string_equal(report_find("de", NULL)->name, "device");
 	assert_string_equal(report_find("dm", NULL)->name, "dmb");
-	assert_string_equal(report_find("ch", NULL)->name, "channel");
+	assert_string_equal(report_find("cha", NULL)->name, "channel");
+	assert_string_equal(report_find("che", NULL)->name, "check");
 	assert_string_equal(report_find("link", NULL)->name, "linkgroup");
 	assert_string_equal(report_find("p", NULL)->name, "peer");
 	assert_string_equal(report_find("stat", NULL)->name, "stats");
