@@ -211,7 +211,7 @@ static void init_port(unsigned int nr)
 	p->nr = nr;
 	p->fn = ism_d.fabric->fn[nr];
 	p->msi = p->req = p->err = -1;
-	snprintf(p->bdf, sizeof(p->bdf), "%04x:00:00.0", nr + 1);
+	snprintf(p->bdf, sizeof(p->bdf), "%04x:00:00.0", (nr + 1) & 0xffff);
 }
 
 int ism_double_start(const struct ism_double_params *params, struct fabric **ret)
