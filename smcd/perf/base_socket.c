@@ -240,6 +240,14 @@ static void serve_connects(void *shared)
 	}
 }
 
+static void close_listener(void *shared)
+{
+	struct listener *l = shared;
+
+	fd_closep(&l->fd);
+	free(l);
+}
+
 /* ---- the three of them ----------------------------------------------------------------------- */
 
 static int listen_unix(void **shared)
@@ -276,6 +284,7 @@ const struct baseline base_unix = {
 	.listen = listen_unix,
 	.connect = connect_once,
 	.serve_connects = serve_connects,
+	.close_listener = close_listener,
 };
 
 const struct baseline base_seqpacket = {
@@ -295,4 +304,5 @@ const struct baseline base_tcp = {
 	.listen = listen_tcp,
 	.connect = connect_once,
 	.serve_connects = serve_connects,
+	.close_listener = close_listener,
 };

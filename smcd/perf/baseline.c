@@ -34,6 +34,8 @@ static const struct baseline *const baselines[] = {
 
 struct peer {
 	pid_t pid;
+	void (*close_listener)(void *listener); /* NULL: this one has links */
+	void *listener;
 	unsigned int n;
 	struct link *link[];
 };
@@ -159,10 +161,14 @@ int peer_start_connects(const struct baseline *b, void **shared, struct peer **r
 		return -ENOMEM;
 	r = b->listen(shared);
 	if (r == 0) {
+		peer->close_listener = b->close_listener;
+		peer->listener = *shared;
 		peer->pid = fork();
 		r = peer->pid < 0 ? -errno : 0;
 	}
 	if (r < 0) {
+		if (peer->close_listener)
+			peer->close_listener(peer->listener);
 		free(peer);
 		return r;
 	}
@@ -196,5 +202,7 @@ void peer_stop(struct peer *peer)
 		kill(peer->pid, SIGKILL);
 		waitpid(peer->pid, NULL, 0);
 	}
+	if (peer->close_listener)
+		peer->close_listener(peer->listener);
 	free(peer);
 }

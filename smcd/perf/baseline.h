@@ -40,6 +40,8 @@ struct baseline {
 	int (*listen)(void **shared);
 	int (*connect)(void *shared, uint64_t stamp[CONNECT_STAMPS]);
 	void (*serve_connects)(void *shared);
+	/* In the client, once the server is gone. */
+	void (*close_listener)(void *shared);
 };
 
 extern const struct baseline base_ring, base_eventfd, base_unix, base_seqpacket, base_pipe, base_tcp,

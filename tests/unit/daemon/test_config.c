@@ -387,10 +387,11 @@ static void pnetids_and_vlans(void **state)
 
 static int from_args(struct config *c, const char *const *args)
 {
-	char *argv[16] = { (char *)(uintptr_t)"smcd-userd" };
+	char *argv[32] = { (char *)(uintptr_t)"smcd-userd" };
 	int argc = 1, ret;
 
 	while (args[argc - 1]) {
+		assert_in_range(argc, 1, 31);
 		argv[argc] = (char *)(uintptr_t)args[argc - 1];
 		argc++;
 	}
