@@ -10,12 +10,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "smcd/ipc/chan.h"
+#include "smcd/proto/cdc.h"
 #include "smcd/proto/close.h"
+#include "vfio/base/fd.h"
 
 /*
  * Attached channels: no PCISTB and no daemon between two applications, and so neither a daemon's
@@ -390,6 +396,139 @@ static void test_wishes(void **state)
 	try_path(ATTACHED, AUTO, -EOPNOTSUPP);
 }
 
+/* ---- a hostile application at the other end -------------------------------------------------- */
+
+struct raw {
+	int fd[IPC_FDS_ATTACHED + 1]; /* DMB, send file, peer's DMB, shared page, their socket; ours */
+	struct ipc_channel info;
+	uint64_t *dmb; /* the victim's */
+	uint64_t *page, *ctl;
+};
+
+static void *raw_map(int fd, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+static void raw_connect(struct raw *r, struct smcdu_channel **victim)
+{
+	const struct ipc_connect c = { .hdr = ipc_hdr(IPC_CONNECT), .peer = "guest-b",
+		.service = "prey", .path = IPC_PATH_ATTACHED };
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct smcdu_listener *l;
+	unsigned int n = 0;
+	int sock;
+
+	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "prey", 0, &l), 0);
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.100s", g.socket[GUEST_A]);
+	assert_int_equal(connect(sock, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(fd_send(sock, &c, sizeof(c), NULL, 0, 0), sizeof(c));
+	assert_int_equal(fd_recv(sock, &r->info, sizeof(r->info), r->fd, IPC_FDS_ATTACHED, &n, 0),
+		sizeof(r->info));
+	assert_int_equal(n, IPC_FDS_ATTACHED);
+	r->fd[IPC_FDS_ATTACHED] = sock;
+	assert_int_equal(smcdu_accept(l, 0, victim), 0);
+	smcdu_listener_free(l);
+	r->ctl = raw_map(r->fd[1], CHAN_CTL_SIZE);
+	r->dmb = raw_map(r->fd[2], r->info.tx_size);
+	r->page = raw_map(r->fd[3], CHAN_PEER_SIZE);
+}
+
+static void raw_free(struct raw *r)
+{
+	munmap(r->ctl, CHAN_CTL_SIZE);
+	munmap(r->dmb, r->info.tx_size);
+	munmap(r->page, CHAN_PEER_SIZE);
+	for (unsigned int i = 0; i <= IPC_FDS_ATTACHED; i++)
+		close(r->fd[i]);
+}
+
+static void put_word(uint64_t *base, uint64_t word, uint64_t v)
+{
+	__atomic_store_n(&base[word], v, __ATOMIC_RELAXED);
+}
+
+/*
+ * Every word that may be written, as fast as can be: the block and the ring of the victim's DMB, the
+ * shared page, the own control page; with cursors that could be true, so that it goes on for a while.
+ */
+static void raw_mutate(struct raw *r, uint64_t seed)
+{
+	uint64_t end = clock_ns() + 50000000, prod = 0;
+	struct cdc_msg msg;
+
+	while (clock_ns() < end) {
+		seed ^= seed << 13;
+		seed ^= seed >> 7;
+		seed ^= seed << 17;
+		prod += seed % 64;
+		msg = (struct cdc_msg){ .prod = cursor_of(prod, r->info.tx_size - CDC_SIZE),
+			.prod_flags = (uint8_t)(seed >> 16) };
+		if (seed % 256)
+			cdc_store(r->dmb, &msg, (enum cdc_order)r->info.order);
+		else
+			put_word(r->dmb, seed >> 8 & 3, seed);
+		put_word(r->dmb, 4 + (seed >> 8) % (r->info.tx_size / 8 - 4), seed);
+		put_word(r->page, (seed >> 20) % (sizeof(struct chan_peer) / 8), seed);
+		put_word(r->ctl, (seed >> 30) % (sizeof(struct chan_ctl) / 8), seed);
+		if (seed % 512 == 0)
+			send(r->fd[4], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+}
+
+/*
+ * Reads and writes until it is told of an end; what it reads is rubbish. Not NULL: it was given more
+ * than there can be.
+ */
+static void *be_prey(void *arg)
+{
+	struct smcdu_channel *ch = arg;
+	uint8_t buf[5000] = { 0 };
+	ssize_t n;
+
+	do {
+		n = smcdu_send(ch, buf, 100, SMCDU_DONTWAIT);
+		if (n > 100)
+			return arg;
+		n = smcdu_recv(ch, buf, sizeof(buf), 0);
+		if (n > (ssize_t)sizeof(buf))
+			return arg;
+	} while (n > 0);
+	return NULL;
+}
+
+static void test_mutating_peer(void **state)
+{
+	struct flow other;
+
+	flow_start(&other, 9);
+	for (uint64_t i = 1; i <= 20; i++) {
+		struct smcdu_channel *victim;
+		struct raw r;
+		void *complaint;
+		pthread_t t;
+
+		raw_connect(&r, &victim);
+		pthread_create(&t, NULL, be_prey, victim);
+		raw_mutate(&r, i * UINT64_C(0x9e3779b97f4a7c15));
+		raw_free(&r);
+		join_or_hang(t);
+		pthread_create(&t, NULL, be_prey, victim); /* it stays ended */
+		assert_int_equal(pthread_join(t, &complaint), 0);
+		assert_null(complaint);
+		smcdu_close(victim);
+	}
+	wait_bytes(&other.got, FLOWING);
+	flow_end(&other);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+	guests_expect_works(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +538,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nobody_else_is_needed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mutating_peer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wishes, setup, teardown),
 	};
 
