@@ -76,6 +76,12 @@ static uint32_t buffer_diag(int err)
 	}
 }
 
+/* The whole of it: our own functions have 64 bits, and the lower half is zero whatever the CHID. */
+static bool is_peer(const struct channel *ch, const struct clc_gid *g)
+{
+	return g->gid == ch->peer_gid && g->gid_ext == 0;
+}
+
 /* Our DMB; for a client also the window on the peer's, before it is too late to decline. */
 static enum hs_step give_dmb(struct channel *ch)
 {
@@ -83,7 +89,7 @@ static enum hs_step give_dmb(struct channel *ch)
 	uint32_t diag;
 	int ret;
 
-	if (peer->gid.gid != ch->peer_gid) {
+	if (!is_peer(ch, &peer->gid)) {
 		log_err("peer %s names a GID that is not its own (0x%016" PRIx64 ")", ch->peer,
 			peer->gid.gid);
 		return hs_dmb_failed(&ch->hs, CLC_DECL_INTERR);
@@ -267,7 +273,7 @@ static void handshake_failed(struct channel *ch, int err, const char *what)
  */
 static bool reachable(const struct channel *ch)
 {
-	if (hs_candidate(&ch->hs)->gid != ch->peer_gid)
+	if (!is_peer(ch, hs_candidate(&ch->hs)))
 		return false;
 	if (ch->link->lgrs || !ism_profile(ch->fn->dev)->vlan_1fff)
 		return true;
