@@ -8,19 +8,20 @@
 const struct diag diags[] = {
 	{ CLC_DECL_MEM, true,
 		"no memory, or no buffer could be made",
-		"a limit is used up: see 'smcd-userctl stats' for users, and [limits] and backlogs; in a "
-		"kernel, net.smc.rmem and free memory" },
+		"a limit is used up: see 'smcd-userctl stats' for users, and [limits] and "
+		"backlogs; in a kernel, net.smc.rmem and free memory" },
 	{ CLC_DECL_TIMEOUT, true,
 		"the other side did not answer in time",
 		"is its daemon stopped or overloaded? In a kernel this is SMC-R's link setup" },
 	{ 0x02020000, false, "time ran out while a link was added", SMCR },
 	{ CLC_DECL_CNFERR, true,
 		"the configuration does not allow it, or the attempt was cancelled",
-		"is the peer configured ([peer NAME] with its gid)? The daemon's log has the details" },
+		"is the peer configured ([peer NAME] with its gid)? The daemon's log has the "
+		"details" },
 	{ CLC_DECL_PEERNOSMC, true,
 		"the peer offers nothing this side can use, or nobody listens",
-		"does the peer's daemon run, and the service's application? A kernel needs an AF_SMC socket "
-		"(smc_run)" },
+		"does the peer's daemon run, and the service's application? A kernel needs an "
+		"AF_SMC socket (smc_run)" },
 	{ 0x03020000, false, "an IPsec policy is on the socket, which SMC would circumvent",
 		"take the policy off, or stay with TCP" },
 	{ CLC_DECL_NOSMCDEV, true,
@@ -74,7 +75,8 @@ const struct diag diags[] = {
 	{ 0x030f0000, false, "the route for SMC-Rv2 is indirect", SMCR },
 	{ CLC_DECL_SYNCERR, true,
 		"the sides disagree about an existing link group",
-		"it begins anew with the next connection; if this repeats, two daemons may use one GID" },
+		"it begins anew with the next connection; if this repeats, two daemons may use "
+		"one GID" },
 	{ CLC_DECL_PEERDECL, false,
 		"the peer declined",
 		"its own code says why: see the peer's side" },

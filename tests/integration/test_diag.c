@@ -179,9 +179,11 @@ static void test_no_function(void **state)
 	expect_refused("x@guest-b", -ENODEV, 0x03030000, "no ISM function");
 	expect_failure(GUEST_A, "client", "us", 0x03030000, "no ISM function");
 	fabric("clear 0");
-	for (int i = 0; i < HANG_MS / 10 && smcdu_connect(g.ctx[GUEST_A], "x@guest-b", &ch) == -ENODEV;
-		i++)
+	for (int i = 0; i < HANG_MS / 10; i++) {
+		if (smcdu_connect(g.ctx[GUEST_A], "x@guest-b", &ch) != -ENODEV)
+			break;
 		sleep_ms(10);
+	}
 	guests_expect_works(&g);
 }
 
@@ -260,6 +262,8 @@ static void test_path(void **state)
 /* All indexes of B's function are used up, one by its control link. */
 static void test_dmb_limit(void **state)
 {
+	static const char many[] = "[smc]\nrcvbuf = 16K\n"
+		"[limits]\nchannels_per_user = 4000\nbytes_per_user = 100G\n";
 	struct rlimit rl = { 0 };
 	static struct smcdu_channel *c[INDEXES], *s[INDEXES];
 	struct smcdu_listener *l;
@@ -270,8 +274,8 @@ static void test_dmb_limit(void **state)
 	setrlimit(RLIMIT_NOFILE, &rl);
 	if (rl.rlim_max < 8192)
 		skip();
-	configure(GUEST_A, "[smc]\nrcvbuf = 16K\n[limits]\nchannels_per_user = 4000\nbytes_per_user = 100G\n");
-	configure(GUEST_B, "[smc]\nrcvbuf = 16K\n[limits]\nchannels_per_user = 4000\nbytes_per_user = 100G\n");
+	configure(GUEST_A, many);
+	configure(GUEST_B, many);
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "dmb", 0, &l), 0);
 	for (; n < INDEXES && smcdu_connect(g.ctx[GUEST_A], "dmb@guest-b", &c[n]) == 0; n++)
 		assert_int_equal(smcdu_accept(l, 0, &s[n]), 0);

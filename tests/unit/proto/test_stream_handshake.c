@@ -231,15 +231,15 @@ static void test_declines(void **state)
 	for (unsigned int stage = 0; stage < 3; stage++) {
 		for (unsigned int form = 0; form < 3; form++) {
 			for (size_t at = 0; at <= forms[form]->len; at++) {
-				enum way way = at == 0 ? WHOLE : at == forms[form]->len ? BYTES : SPLIT;
+				size_t len = forms[form]->len;
+				enum way way = at == 0 ? WHOLE : at == len ? BYTES : SPLIT;
 				struct end *e;
 				struct wire w;
 
 				until(&w, stage);
 				e = stage == 1 ? &w.c : &w.s;
 				assert_int_equal(deliver(e, stage == 1 ? w.to_c : w.to_s,
-					forms[form]->bytes, forms[form]->len, data, way, at),
-					HS_DECLINED);
+					forms[form]->bytes, len, data, way, at), HS_DECLINED);
 				assert_true(e->hs.declined_by_peer);
 				assert_int_equal(e->hs.diag, codes[form]);
 				expect_left(e, data);
