@@ -320,6 +320,11 @@ void ism_double_return(unsigned int nr)
 	ism_d.port[nr].fn->faults.unplugged = false;
 }
 
+void ism_double_run(void)
+{
+	fabric_run(ism_d.fabric);
+}
+
 void ism_double_report_error(unsigned int nr)
 {
 	if (ism_d.port[nr].err >= 0)

@@ -93,6 +93,9 @@ void ism_double_remove(unsigned int nr);
 /* And put back, as new. */
 void ism_double_return(unsigned int nr);
 
+/* Time passes for the fabric, as it does at each system call. */
+void ism_double_run(void);
+
 /* The function reports an error, where it can. */
 void ism_double_report_error(unsigned int nr);
 
