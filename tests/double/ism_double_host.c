@@ -73,7 +73,7 @@ static int function_node(const char *path, struct ism_node *node)
 {
 	for (unsigned int i = 0; i < ism_d.params.functions; i++) {
 		struct ism_port *p = &ism_d.port[i];
-		char group[32], cdev[32];
+		char group[40], cdev[40];
 
 		snprintf(group, sizeof(group), "/dev/vfio/%u", ISM_DOUBLE_GROUP + i);
 		snprintf(cdev, sizeof(cdev), "/dev/vfio/devices/vfio%u", i);
