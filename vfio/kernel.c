@@ -122,6 +122,7 @@ static ssize_t kernel_region_write(struct vfio_device *dev, const struct vfio_re
 	return calls_pwrite(&k->calls, k->device_fd, buf, len, (off_t)(r->offset + offset));
 }
 
+/* One call each: io_uring was slower in every form (docs/performance.md). */
 static int kernel_region_write_batch(struct vfio_device *dev, const struct vfio_region_desc *r,
 	const struct vfio_region_wr *wr, size_t n, size_t *done)
 {

@@ -86,11 +86,12 @@ need() { # TOOL...
 # --- packages -------------------------------------------------------------------------------------
 
 # cache/NAME is a directory that the function has filled once; what it says goes to a log.
-# Several tests may ask at once: one fetches, the others wait.
+# Several tests may ask at once: one fetches, the others wait, also those that want something else,
+# since apt's lists are shared.
 cached() { # NAME FUNCTION ARG...
 	local dir=$cache/$1 log=$cache/$1.log make=("${@:2}") lock
 
-	exec {lock}>"$cache/$1.lock"
+	exec {lock}>"$cache/lock"
 	flock "$lock"
 	if [ ! -e "$dir" ]; then
 		need apt-get apt-cache dpkg-deb xz
