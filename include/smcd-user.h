@@ -88,7 +88,8 @@ SMCDU_API uint32_t smcdu_last_diag(void);
 
 /**
  * Registers a service with the daemon.
- * @param backlog accepted channels that may wait for smcdu_accept(), 1..1024; 0: 64.
+ * @param backlog accepted channels that may wait for smcdu_accept(), 1..1024; 0: 64. More than about
+ *        100 need room in a socket (net.core.wmem_max); without it fewer are admitted.
  * @return 0; -EADDRINUSE; -EINVAL (bad name); -ENOENT/-ECONNREFUSED (no daemon);
  *         -EACCES; -EDQUOT (the user's limit); -ENOMEM.
  */

@@ -12,6 +12,9 @@
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
+/* What a message weighs in a socket, at most; the kernel's own part is the larger one. */
+#define WEIGHT_GUESS ((int)sizeof(struct ipc_channel) + 1024)
+
 /* Bytes (as the kernel accounts them) of messages that the application has not taken yet. */
 static int queued_bytes(const struct listener *l)
 {
@@ -28,9 +31,34 @@ static uint32_t queued(const struct listener *l)
 	return l->queue_unit > 0 ? (uint32_t)(queued_bytes(l) / l->queue_unit) : 0;
 }
 
+/*
+ * Whether one more will find room. The socket may hold fewer than the backlog; a channel that does
+ * not fit would end after its peer was told that it is there.
+ */
+static bool has_room(const struct listener *l)
+{
+	uint64_t weight = l->queue_unit > WEIGHT_GUESS ? (uint64_t)l->queue_unit : WEIGHT_GUESS;
+
+	return l->pending + queued(l) < l->backlog &&
+	       (uint64_t)queued_bytes(l) + (l->pending + 1) * weight <= (uint64_t)l->queue_room;
+}
+
+static void size_queue(struct listener *l)
+{
+	int wanted = WEIGHT_GUESS * (int)l->backlog, room = 0;
+	socklen_t len = sizeof(room);
+
+	/* As much as the system grants (net.core.wmem_max); it is what was there, or more. */
+	if (getsockopt(l->sock.fd, SOL_SOCKET, SO_SNDBUF, &room, &len) == 0 && room < wanted)
+		setsockopt(l->sock.fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
+	len = sizeof(room);
+	getsockopt(l->sock.fd, SOL_SOCKET, SO_SNDBUF, &room, &len);
+	l->queue_room = room;
+}
+
 bool listener_admit(struct listener *l, struct channel_params *p)
 {
-	if (l->pending + queued(l) >= l->backlog)
+	if (!has_room(l))
 		return false;
 	l->pending++;
 	p->uid = l->who.uid;
@@ -148,6 +176,8 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who, const stru
 	l->rx_size = clc_code_size(clc_size_code(rcvbuf));
 	l->want = msg->path;
 	memcpy(l->service, msg->service, sizeof(l->service));
+	l->sock.fd = fd;
+	size_queue(l);
 	l->sock = (struct loop_source){ .fd = fd, .events = POLLIN, .fn = on_readable };
 	DL_APPEND(d->listeners, l);
 	ret = loop_add(d->loop, &l->sock);

@@ -195,6 +195,32 @@ static void test_backlog(void **state)
 	expect_works();
 }
 
+/* More than a socket holds by itself: whoever was connected is there when the listener looks. */
+static void test_long_backlog(void **state)
+{
+	enum { MANY = 600 };
+	static struct smcdu_channel *c[MANY], *s;
+	struct smcdu_listener *l;
+	int n = 0;
+	char byte;
+
+	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "long", MANY, &l), 0);
+	/* How many there may be is net.core.wmem_max's to say, too. */
+	while (n < MANY && smcdu_connect(g.ctx[GUEST_A], "long@guest-b", &c[n]) == 0)
+		n++;
+	assert_in_range(n, 100, MANY);
+	expect_refused("long@guest-b", -ECONNREFUSED, "backlog");
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(smcdu_accept(l, 0, &s), 0);
+		assert_int_equal(smcdu_send(s, "x", 1, 0), 1);
+		assert_int_equal(smcdu_recv(c[i], &byte, 1, 0), 1);
+		smcdu_close(s);
+		smcdu_close(c[i]);
+	}
+	smcdu_listener_free(l);
+	expect_works();
+}
+
 /* Closed and delivered: the peer's application may take longer than linger_s to read it. */
 static void test_linger(void **state)
 {
@@ -441,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_listeners_per_user),
 		cmocka_unit_test(test_clients_per_user),
 		cmocka_unit_test(test_backlog),
+		cmocka_unit_test(test_long_backlog),
 		cmocka_unit_test(test_linger),
 		cmocka_unit_test(test_socket_owner),
 		cmocka_unit_test(test_notifications),
