@@ -30,6 +30,9 @@ static const struct {
 	{ "string, 1M, by 64K", ring_copy_string, ring_copy_string, 1u << 20, 64u << 10 },
 	{ "libc/string, 1M, by 16K", ring_copy_libc, ring_copy_string, 1u << 20, 16u << 10 },
 	{ "string, 1M, by 16K", ring_copy_string, ring_copy_string, 1u << 20, 16u << 10 },
+	{ "far/libc, 256K, by 16K", ring_copy_far, ring_copy_libc, 256u << 10, 16u << 10 },
+	{ "far/libc, 1M, by 64K", ring_copy_far, ring_copy_libc, 1u << 20, 64u << 10 },
+	{ "far/string, 1M, by 16K", ring_copy_far, ring_copy_string, 1u << 20, 16u << 10 },
 };
 
 #define VARIANTS (sizeof(variants) / sizeof(variants[0]))
@@ -59,6 +62,8 @@ static void use_variant(struct ring_link *l, uint32_t i)
 	l->variant = i;
 	l->chunk = variants[i].chunk;
 	l->tx.size = l->rx.size = variants[i].size;
+	/* What was seen last may be farther back than a smaller ring reaches. */
+	l->tx.peer = atomic_load_explicit(&l->tx.shared->tail, memory_order_acquire);
 	l->tx.copy = variants[i].in;
 	l->rx.copy = variants[i].out;
 }

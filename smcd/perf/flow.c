@@ -7,7 +7,8 @@
 
 #include "smcd/perf/data.h"
 
-#define LINE 64
+#define LINE  64
+#define PIECE 16384u /* handed on at once, so that the other side begins early */
 
 int flow_init(struct flow *f, struct link *l, enum perf_copy copy, size_t size, bool verify)
 {
@@ -61,7 +62,8 @@ static int put_in_place(struct flow *f, uint8_t mark)
 		if (r < 0)
 			return r;
 		n = n < left ? n : left;
-		data_fill(p, n, &f->next);
+		n = n < PIECE ? n : PIECE;
+		data_fill_far(p, n, &f->next);
 		if (left == f->size)
 			*(uint8_t *)p = mark;
 		if (f->hash)
@@ -94,6 +96,7 @@ static int get_in_place(struct flow *f, uint8_t *mark)
 		if (r < 0)
 			return r;
 		n = n < left ? n : left;
+		n = n < PIECE ? n : PIECE;
 		if (left == f->size)
 			*mark = *(const uint8_t *)p;
 		if (f->hash)

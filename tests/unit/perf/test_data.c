@@ -50,6 +50,25 @@ static void test_fill_goes_on(void **state)
 	assert_memory_equal(a, b, sizeof(a));
 }
 
+/* The same bytes, whatever the way they take. */
+static void test_fill_far(void **state)
+{
+	static _Alignas(8) uint8_t a[9000], b[9000];
+	static const size_t lengths[] = { 0, 1, 100, 2047, 2048, 2049, 4096, 8191 };
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+		for (size_t at = 0; at < 9; at += 4) {
+			uint64_t na = 5, nb = 5;
+
+			memset(a, 0xa5, sizeof(a));
+			memset(b, 0xa5, sizeof(b));
+			data_fill(a + at, lengths[i], &na);
+			data_fill_far(b + at, lengths[i], &nb);
+			assert_int_equal(na, nb);
+			assert_memory_equal(a, b, sizeof(a));
+		}
+}
+
 /* One more in any byte is one more, at that byte's weight, in the sum. */
 static void test_read_all(void **state)
 {
@@ -72,6 +91,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fill_all),
 		cmocka_unit_test(test_fill_goes_on),
+		cmocka_unit_test(test_fill_far),
 		cmocka_unit_test(test_read_all),
 	};
 
