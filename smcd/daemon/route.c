@@ -70,10 +70,23 @@ static int pick_among(struct daemon *d, uint64_t gid, unsigned int suits, struct
 	return err;
 }
 
+/* Whether any function is for the peer's network, up or down. */
+static bool one_suits(const struct daemon *d, uint64_t gid)
+{
+	const struct config_peer *p = config_peer_by_gid(d->cfg, gid);
+	const struct function *fn;
+
+	for (fn = d->functions; fn; fn = fn->next) {
+		if (config_suits(fn->cfg, p) > 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The function that reaches @gid. As in the kernel, one that has the peer's PNETID comes first, then
- * those without any; one with another is for other networks. Errors as above; -ENETUNREACH when
- * PNETIDs leave none.
+ * those without any; one with another is for other networks. Errors as above (-ENODEV: none that is
+ * for that network is up); -ENETUNREACH when PNETIDs leave none.
  */
 static int pick_function(struct daemon *d, uint64_t gid, struct function **ret)
 {
@@ -85,6 +98,8 @@ static int pick_function(struct daemon *d, uint64_t gid, struct function **ret)
 		return 0;
 	if (same != -ENODEV || none != -ENODEV)
 		return none != -ENODEV ? none : same;
+	if (one_suits(d, gid))
+		return -ENODEV;
 	return pick_among(d, gid, 0, ret) == -ENODEV ? -ENODEV : -ENETUNREACH;
 }
 
@@ -94,7 +109,8 @@ static int explain_no_function(int err, const struct ipc_connect *msg, struct ro
 	switch (err) {
 	case -ENODEV:
 		a->diag = CLC_DECL_NOSMCDEV;
-		snprintf(text, size, "no ISM function is up: does the fabric run?");
+		snprintf(text, size, "no ISM function that could reach peer '%s' is up: does the "
+			"fabric run?", msg->peer);
 		return ENODEV;
 	case -EINVAL:
 		snprintf(text, size, "peer '%s' is this guest itself: a function cannot send to "

@@ -128,9 +128,9 @@ static uint64_t wakeups(void)
  */
 static void test_idle(void **state)
 {
-	enum { QUIET = 16 };
+	enum { QUIET = 16, ALLOWED = 2 * 4 + 3 };
 	struct smcdu_channel *a[QUIET], *b[QUIET];
-	uint64_t before;
+	uint64_t before, woken = 0;
 
 	for (int i = 0; i < QUIET; i++) {
 		uint64_t tx = 0, rx = 0;
@@ -139,10 +139,16 @@ static void test_idle(void **state)
 		pattern_send(a[i], 1, &tx, 100000);
 		pattern_recv(b[i], 1, &rx, 100000);
 	}
-	sleep_ms(500);
-	before = wakeups();
-	sleep_ms(3000);
-	assert_in_range(wakeups() - before, 0, 2 * 4 + 3);
+	/* On a busy machine it takes a while until everybody has seen that there is nothing. */
+	for (int i = 0; i < 10; i++) {
+		sleep_ms(500);
+		before = wakeups();
+		sleep_ms(3000);
+		woken = wakeups() - before;
+		if (woken <= ALLOWED)
+			break;
+	}
+	assert_in_range(woken, 0, ALLOWED);
 	for (int i = 0; i < QUIET; i++) {
 		smcdu_close(a[i]);
 		smcdu_close(b[i]);

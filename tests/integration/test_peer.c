@@ -239,12 +239,17 @@ static void mutate(struct guest_x *x, const struct x_channel *ch, uint32_t seed,
 	}
 }
 
-/* Nothing that was done to it was forbidden. */
+/* Nothing that was done to it was forbidden. Its reader may not have had a processor yet. */
 static void expect_alive(const struct prey *p)
 {
+	uint64_t end = clock_ns() + UINT64_C(1000000) * HANG_MS;
 	struct smcdu_channel_stats st;
 
 	smcdu_channel_stats(p->ch, &st);
+	while (st.rx_bytes == 0 && st.error == 0 && clock_ns() < end) {
+		sleep_ms(1);
+		smcdu_channel_stats(p->ch, &st);
+	}
 	assert_int_equal(st.error, 0);
 	assert_int_equal(st.state, 1);
 	assert_true(st.rx_bytes > 0);
