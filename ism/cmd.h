@@ -51,6 +51,25 @@ int ism_cmd_del_vlan(struct ism_port *p, uint16_t vlan);
 int ism_cmd_query_rgid(struct ism_port *p, uint64_t rgid, bool vlan_valid, uint16_t vlan);
 int ism_cmd_reg_dmb(struct ism_port *p, const struct ism_dmb *dmb, uint64_t *token);
 int ism_cmd_unreg_dmb(struct ism_port *p, uint64_t token);
+
+/*
+ * The same where requests travel together (caps.pipelined). Maps the DMB's memory and registers it:
+ * *mapped false: the mapping failed, with the door's error. Unregisters up to ISM_UNREG_BATCH: each has
+ * a result as above, and last_ret with it; one that was not even asked for, because one before it
+ * failed, is still registered.
+ */
+#define ISM_UNREG_BATCH 16u
+
+struct ism_unreg {
+	uint64_t token;
+	int ret;
+	uint16_t last_ret;
+	bool asked;
+};
+
+int ism_cmd_map_dmb(struct ism_port *p, struct ism_dmb *dmb, uint64_t *token, bool *mapped);
+void ism_cmd_unreg_dmbs(struct ism_port *p, struct ism_unreg *u, size_t n);
+
 int ism_cmd_signal_ieq(struct ism_port *p, uint64_t rgid, uint32_t code, uint64_t info);
 
 #endif

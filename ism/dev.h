@@ -18,6 +18,7 @@
 
 enum ism_dmb_state {
 	ISM_DMB_LIVE,
+	ISM_DMB_LEFT, /* nobody's any more, still to be unregistered */
 	ISM_DMB_LEAVING, /* unregistered; memory and index are in quarantine */
 	ISM_DMB_KEPT,	 /* the device may still write: kept until the door is closed */
 	ISM_DMB_RETIRED, /* memory released, but the device never confirmed to free the index */
@@ -27,9 +28,9 @@ struct ism_dmb_entry {
 	struct ism_dmb dmb; /* first */
 	enum ism_dmb_state state;
 	bool confirmed;	    /* the device answered the unregistering with ret 0 */
-	uint64_t due_ns;    /* end of the quarantine */
+	uint64_t due_ns;    /* end of the quarantine; LEFT: when to unregister at the latest */
 	uint64_t answered;  /* port.answered at its start: one more must follow */
-	struct ism_dmb_entry *next; /* in ism_dev.leaving */
+	struct ism_dmb_entry *next; /* in ism_dev.left or leaving */
 };
 
 /* Memory shared with the device. */
@@ -56,6 +57,8 @@ struct ism_dev {
 	bool has_ieq;
 
 	struct ism_dmb_entry *dmbs[ISM_NR_DMBS];
+	struct ism_dmb_entry *left; /* oldest first */
+	unsigned int nleft;
 	struct ism_dmb_entry *leaving; /* oldest first */
 	uint32_t next_idx;	       /* where the search for a free index starts */
 

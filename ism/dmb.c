@@ -18,12 +18,14 @@
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
-int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret)
-{
-	struct ism_memory m = { .size = size, .fd = -1 };
-	int r;
+#define RELEASE_BATCH 32u
+#define LEFT_NS	      UINT64_C(2000000) /* how long a retired DMB waits for company */
 
-	m.fd = fd_memfd(name, size);
+/* The memory, mapped here. 0 or -ENOMEM. */
+static int make_memory(const char *name, size_t size, struct ism_memory *ret)
+{
+	struct ism_memory m = { .size = size, .fd = fd_memfd(name, size) };
+
 	if (m.fd < 0)
 		return -ENOMEM;
 	m.va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd, 0);
@@ -31,10 +33,27 @@ int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism
 		fd_closep(&m.fd);
 		return -ENOMEM;
 	}
+	*ret = m;
+	return 0;
+}
+
+/* The door's error, where it did not map memory. */
+static int map_error(struct ism_port *p, int r)
+{
+	return r == -ENOMEM || r == -ENOSPC ? -ENOMEM : ism_port_error(p, r);
+}
+
+int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret)
+{
+	struct ism_memory m;
+	int r = make_memory(name, size, &m);
+
+	if (r < 0)
+		return r;
 	r = zpci_dma_map(p->z, m.va, size, m.fd, 0, &m.iova);
 	if (r < 0) {
 		ism_memory_drop(&m);
-		return r == -ENOMEM || r == -ENOSPC ? -ENOMEM : ism_port_error(p, r);
+		return map_error(p, r);
 	}
 	*ret = m;
 	return 0;
@@ -111,6 +130,7 @@ static int release_memory(struct ism_dev *dev, struct ism_dmb_entry *e)
 static void start_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, bool confirmed)
 {
 	e->state = ISM_DMB_LEAVING;
+	e->next = NULL;
 	e->confirmed = confirmed;
 	e->due_ns = clock_ns() + dev->quarantine_ns;
 	e->answered = dev->port.answered;
@@ -118,36 +138,114 @@ static void start_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, bool 
 	dev->port.counters.quarantined++;
 }
 
-static void end_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e)
+/* @e's access by the device has ended with @result. */
+static void end_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, int result)
 {
-	LL_DELETE(dev->leaving, e);
+	struct ism_memory m = memory_of(&e->dmb);
+
 	dev->port.counters.quarantined--;
-	if (release_memory(dev, e) < 0)
+	if (result < 0) {
+		e->state = ISM_DMB_KEPT;
 		return;
+	}
+	ism_memory_drop(&m);
+	e->dmb.va = NULL;
+	e->dmb.fd = -1;
 	if (e->confirmed)
 		free_entry(dev, e);
 	else
 		e->state = ISM_DMB_RETIRED;
 }
 
-void ism_dmb_reap(struct ism_dev *dev)
+/* Takes the first @n out of quarantine. */
+static void release(struct ism_dev *dev, size_t n)
 {
-	uint64_t gid, now;
+	bool together = zpci_caps(dev->port.z)->pipelined;
+	struct vfio_range v[RELEASE_BATCH];
+	struct ism_dmb_entry *e = dev->leaving;
+	int r = 0;
 
-	if (!dev->leaving || dev->port.gone)
-		return;
-	now = clock_ns();
-	while (dev->leaving && now >= dev->leaving->due_ns) {
-		struct ism_dmb_entry *e = dev->leaving;
+	for (size_t i = 0; i < n; i++, e = e->next)
+		v[i] = (struct vfio_range){ .iova = e->dmb.iova, .len = e->dmb.size, .result = -ENODEV };
+	if (together)
+		r = zpci_dma_unmap_batch(dev->port.z, v, n);
+	for (size_t i = 0; i < n; i++) {
+		e = dev->leaving;
+		if (!together)
+			r = v[i].result = zpci_dma_unmap(dev->port.z, v[i].iova, v[i].len);
+		LL_DELETE(dev->leaving, e);
+		end_quarantine(dev, e, ism_port_error(&dev->port, r < 0 ? r : v[i].result));
+	}
+}
 
+/* How many have rested long enough, and the device has answered since; at most RELEASE_BATCH. */
+static size_t rested(struct ism_dev *dev, uint64_t now)
+{
+	struct ism_dmb_entry *e;
+	uint64_t gid;
+	size_t n = 0;
+
+	LL_FOREACH (dev->leaving, e) {
+		if (n == RELEASE_BATCH || now < e->due_ns)
+			break;
 		/* On a quiet function nobody else issues the further command. */
 		if (dev->port.answered == e->answered &&
 			ism_cmd_read_gid(&dev->port, &gid) < 0) {
 			e->due_ns = now + dev->quarantine_ns;
-			return;
+			break;
 		}
-		end_quarantine(dev, e);
+		n++;
 	}
+	return n;
+}
+
+static void unregistered(struct ism_dev *dev, struct ism_dmb_entry *e, int r, uint16_t last_ret)
+{
+	if (r == 0 || last_ret == ISM_RET_NO_ANSWER) {
+		start_quarantine(dev, e, r == 0);
+		return;
+	}
+	e->state = ISM_DMB_KEPT;
+	log_warn("%s: the function refused to release DMB %u (ret 0x%04x); its %u KiB stay mapped "
+		 "until the function is closed",
+		dev->port.name, e->dmb.idx, last_ret, e->dmb.size / 1024);
+}
+
+/* Unregisters up to ISM_UNREG_BATCH of those that were retired. */
+static void unregister_left(struct ism_dev *dev)
+{
+	struct ism_unreg u[ISM_UNREG_BATCH];
+	struct ism_dmb_entry *e;
+	size_t n = 0;
+
+	LL_FOREACH (dev->left, e) {
+		if (n == ISM_UNREG_BATCH)
+			break;
+		u[n++].token = e->dmb.token;
+	}
+	ism_cmd_unreg_dmbs(&dev->port, u, n);
+	for (size_t i = 0; i < n && u[i].asked; i++) {
+		e = dev->left;
+		LL_DELETE(dev->left, e);
+		dev->nleft--;
+		dev->port.counters.quarantined--;
+		unregistered(dev, e, u[i].ret, u[i].last_ret);
+	}
+}
+
+void ism_dmb_reap(struct ism_dev *dev)
+{
+	uint64_t now;
+	size_t n;
+
+	if ((!dev->leaving && !dev->left) || dev->port.gone)
+		return;
+	now = clock_ns();
+	if (dev->left && (dev->nleft >= ISM_UNREG_BATCH || now >= dev->left->due_ns))
+		unregister_left(dev);
+	n = dev->port.gone ? 0 : rested(dev, now);
+	if (n && !dev->port.gone)
+		release(dev, n);
 }
 
 /* An entry with memory and index, not yet registered. */
@@ -164,7 +262,8 @@ static int new_entry(struct ism_dev *dev, uint32_t size, struct ism_dmb_entry **
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	r = ism_memory_map(&dev->port, "ism-dmb", size, &m);
+	r = zpci_caps(dev->port.z)->pipelined ? make_memory("ism-dmb", size, &m) :
+						ism_memory_map(&dev->port, "ism-dmb", size, &m);
 	if (r < 0) {
 		free(e);
 		return r;
@@ -186,10 +285,18 @@ static void abandon(struct ism_dev *dev, struct ism_dmb_entry *e)
 		free_entry(dev, e);
 }
 
+static int command_register(struct ism_dev *dev, struct ism_dmb_entry *e, uint64_t *token, bool *mapped)
+{
+	return zpci_caps(dev->port.z)->pipelined ?
+		       ism_cmd_map_dmb(&dev->port, &e->dmb, token, mapped) :
+		       ism_cmd_reg_dmb(&dev->port, &e->dmb, token);
+}
+
 int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
 	struct ism_dmb **ret)
 {
 	struct ism_dmb_entry *e;
+	bool mapped = true;
 	uint64_t token;
 	int r;
 
@@ -204,7 +311,14 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
 	e->dmb.user = user;
 	/* What a former owner of the index left must not look like a signal. */
 	ism_sba_forget(dev->sba, e->dmb.idx);
-	r = ism_cmd_reg_dmb(&dev->port, &e->dmb, &token);
+	r = command_register(dev, e, &token, &mapped);
+	if (!mapped) {
+		struct ism_memory m = memory_of(&e->dmb);
+
+		ism_memory_drop(&m);
+		free_entry(dev, e);
+		return map_error(&dev->port, r);
+	}
 	if (r == 0 && !ism_token_valid(token)) {
 		log_err("%s: the function gave out token 0x%016llx, which leaves no room for an "
 			"offset; it cannot be used",
@@ -225,24 +339,35 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
 
 int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb)
 {
-	struct ism_dmb_entry *e = entry_of(dmb);
 	int r;
 
 	dev->port.counters.dmbs--;
 	r = ism_cmd_unreg_dmb(&dev->port, dmb->token);
-	if (r == 0 || dev->port.last_ret == ISM_RET_NO_ANSWER) {
-		start_quarantine(dev, e, r == 0);
-		return r;
-	}
-	e->state = ISM_DMB_KEPT;
-	log_warn("%s: the function refused to release DMB %u (ret 0x%04x); its %u KiB stay mapped "
-		 "until the function is closed",
-		dev->port.name, dmb->idx, dev->port.last_ret, dmb->size / 1024);
+	unregistered(dev, entry_of(dmb), r, dev->port.last_ret);
 	return r;
+}
+
+void ism_retire_dmb(struct ism_dev *dev, struct ism_dmb *dmb)
+{
+	struct ism_dmb_entry *e = entry_of(dmb);
+
+	if (dev->port.gone || !zpci_caps(dev->port.z)->pipelined) {
+		ism_unregister_dmb(dev, dmb);
+		return;
+	}
+	e->state = ISM_DMB_LEFT;
+	e->due_ns = clock_ns() + LEFT_NS;
+	e->next = NULL;
+	LL_APPEND(dev->left, e);
+	dev->nleft++;
+	dev->port.counters.dmbs--;
+	dev->port.counters.quarantined++;
 }
 
 void ism_dmb_unregister_all(struct ism_dev *dev)
 {
+	while (dev->left && !dev->port.gone)
+		unregister_left(dev);
 	for (uint32_t idx = ISM_DMB_IDX_MIN; idx < ISM_NR_DMBS; idx++) {
 		struct ism_dmb_entry *e = dev->dmbs[idx];
 

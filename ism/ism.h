@@ -87,7 +87,7 @@ struct ism_counters {
 	uint64_t event_overruns;
 	uint64_t irqs;		/* interrupts consumed by ism_irq_ack() */
 	uint32_t dmbs;		/* registered now */
-	uint32_t quarantined;	/* unregistered, not yet released */
+	uint32_t quarantined;	/* retired or unregistered, not yet released */
 };
 
 struct ism_params {
@@ -134,6 +134,13 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
  * refused to let go, until ism_close().
  */
 int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb);
+
+/*
+ * The same, not at once: together with others, at the latest by an ism_poll() some milliseconds later.
+ * Until then a move of its writer succeeds, and is not delivered. Where that saves nothing it is
+ * ism_unregister_dmb().
+ */
+void ism_retire_dmb(struct ism_dev *dev, struct ism_dmb *dmb);
 
 /*
  * Attaching, on a software fabric (attach.h): the DMB's writer gets its memory, and @more

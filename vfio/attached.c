@@ -227,6 +227,35 @@ static int attached_dma_unmap(struct vfio_device *dev, uint64_t iova, size_t len
 	return a->below->ops->dma_unmap(a->below, iova, len);
 }
 
+/* Commands, which no window is for. */
+static int attached_map_write_batch(struct vfio_device *dev, struct vfio_map *map,
+	const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n, size_t *done)
+{
+	struct attached *a = attached_of(dev);
+	struct zpci_io_req q;
+	int e = source_map_reserve(&a->sources);
+
+	*done = 0;
+	if (e < 0)
+		return e;
+	e = a->below->ops->map_write_batch(a->below, map, r, wr, n, done);
+	if (map->done) {
+		source_map_add(&a->sources, (uintptr_t)map->va, map->len);
+		if (whole_request(a, r, &wr[*done < n ? *done : n - 1], &q))
+			a->exec.state.req = q;
+	}
+	return e;
+}
+
+static int attached_dma_unmap_batch(struct vfio_device *dev, struct vfio_range *v, size_t n)
+{
+	struct attached *a = attached_of(dev);
+
+	for (size_t i = 0; i < n; i++)
+		source_map_del(&a->sources, (uintptr_t)v[i].iova, v[i].len);
+	return a->below->ops->dma_unmap_batch(a->below, v, n);
+}
+
 /* ---- everything else ------------------------------------------------------------------------- */
 
 static int attached_get_info(struct vfio_device *dev, struct vfio_dev_info *info)
@@ -305,6 +334,8 @@ static const struct vfio_device_ops attached_ops = {
 	.region_write_batch = attached_region_write_batch,
 	.dma_map = attached_dma_map,
 	.dma_unmap = attached_dma_unmap,
+	.map_write_batch = attached_map_write_batch,
+	.dma_unmap_batch = attached_dma_unmap_batch,
 	.set_msi = attached_set_msi,
 	.reset = attached_reset,
 	.liveness_fd = attached_liveness_fd,
@@ -346,6 +377,7 @@ int vfio_attached_open(struct vfio_device *dev, struct vfio_device **ret)
 	}
 	a->dev.ops = &attached_ops;
 	a->dev.iova_is_va = true;
+	a->dev.pipelined = dev->pipelined;
 	a->below = dev;
 	a->io = io;
 	region_exec_init(&a->exec, &exec_ops, a, (uint16_t)max);

@@ -61,6 +61,21 @@ struct vfio_region_wr {
 	uint32_t len;
 };
 
+/* Memory to be mapped, as for dma_map(), and what became of it. */
+struct vfio_map {
+	void *va;
+	size_t len;
+	int fd;
+	uint64_t fd_offset;
+	bool done;
+};
+
+struct vfio_range {
+	uint64_t iova;
+	size_t len;
+	int result; /* of the unmapping */
+};
+
 struct vfio_device_ops {
 	const char *name; /* "vfio-user", "vfio" */
 
@@ -107,12 +122,23 @@ struct vfio_device_ops {
 	 */
 	int (*add_window)(struct vfio_device *dev, struct vfio_window *w);
 	void (*del_window)(struct vfio_device *dev, struct vfio_window *w);
+	/*
+	 * Where requests travel together (vfio_device.pipelined; else NULL). region_write_batch() behind a
+	 * mapping, without which no write is performed: its error is returned then, and map->done stays
+	 * false. Several unmappings, each with its own result; returns what ended the exchange.
+	 */
+	int (*map_write_batch)(struct vfio_device *dev, struct vfio_map *map,
+		const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n,
+		size_t *done);
+	int (*dma_unmap_batch)(struct vfio_device *dev, struct vfio_range *v, size_t n);
 };
 
 struct vfio_device {
 	const struct vfio_device_ops *ops;
 	/* request addresses (gaddr) are resolved through the DMA map: sources must be mapped */
 	bool iova_is_va;
+	/* a batch is one exchange with whoever serves the device, however long it is */
+	bool pipelined;
 	/* PCISTBs that were executed in this process and never reached the device; their bytes */
 	uint64_t here_stores;
 	uint64_t here_bytes;

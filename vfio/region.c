@@ -43,6 +43,7 @@ struct region_zpci {
 
 _Static_assert(offsetof(struct region_zpci, t) == 0, "transport is embedded first");
 _Static_assert(sizeof(struct zpci_io_req) == 32, "request");
+_Static_assert(ZPCI_BATCH_MAX * sizeof(uint64_t) <= ZPCI_PAGE_SIZE, "replies");
 
 static struct region_zpci *region_of(struct zpci *z)
 {
@@ -73,6 +74,33 @@ static const void *bounce(struct region_zpci *r, const void *data, size_t len)
 	return p;
 }
 
+/* Request @i of a batch: @flags, on @mem. */
+static void compose(struct region_zpci *r, size_t i, uint64_t flags, const void *mem,
+	const struct zpci_store *v)
+{
+	r->req[i] = (struct zpci_io_req){
+		.flags = flags,
+		.gaddr = (uintptr_t)mem,
+		.offset = v->offset,
+		.len = v->len,
+		.pcias = v->pcias,
+	};
+	r->wr[i] = (struct vfio_region_wr){
+		.offset = ZPCI_IO_REQ_OFFSET,
+		.data = &r->req[i],
+		.len = sizeof(r->req[i]),
+	};
+}
+
+static void compose_store(struct region_zpci *r, size_t i, const struct zpci_store *v)
+{
+	const void *src = v->data;
+
+	if (!usable_in_place(r, src, v->len))
+		src = bounce(r, src, v->len);
+	compose(r, i, ZPCI_IO_FLAG_BLOCKW, src, v);
+}
+
 static int region_store(struct zpci *z, const struct zpci_store *v, size_t n, size_t *done)
 {
 	struct region_zpci *r = region_of(z);
@@ -83,42 +111,48 @@ static int region_store(struct zpci *z, const struct zpci_store *v, size_t n, si
 	if (r->t.dead)
 		return -ENODEV;
 	r->bounce_used = 0;
-	for (size_t i = 0; i < n; i++) {
-		const void *src = v[i].data;
-
-		if (!usable_in_place(r, src, v[i].len))
-			src = bounce(r, src, v[i].len);
-		r->req[i] = (struct zpci_io_req){
-			.flags = ZPCI_IO_FLAG_BLOCKW,
-			.gaddr = (uintptr_t)src,
-			.offset = v[i].offset,
-			.len = v[i].len,
-			.pcias = v[i].pcias,
-		};
-		r->wr[i] = (struct vfio_region_wr){
-			.offset = ZPCI_IO_REQ_OFFSET,
-			.data = &r->req[i],
-			.len = sizeof(r->req[i]),
-		};
-	}
+	for (size_t i = 0; i < n; i++)
+		compose_store(r, i, &v[i]);
 	e = dev->ops->region_write_batch(dev, &r->io, r->wr, n, done);
 	z->counters.attached += dev->here_stores - stores;
 	z->counters.attached_bytes += dev->here_bytes - bytes;
 	return transport_note_io(&r->t, e);
 }
 
-/* The reply arrives as eight big-endian bytes with the datum right-justified. */
+/* Where the reply of load @i of a batch arrives. */
+static uint64_t *reply_of(struct region_zpci *r, size_t i)
+{
+	return (uint64_t *)(void *)(r->xfer + i * sizeof(uint64_t));
+}
+
+static void preset_reply(struct region_zpci *r, size_t i)
+{
+	/* The device reads nothing here; the write being ours is what counts, not its order. */
+	__atomic_store_n(reply_of(r, i), SENTINEL, __ATOMIC_RELAXED);
+}
+
+/* The reply arrives as eight big-endian bytes with the datum right-justified. 0 or -EIO: none did. */
+static int take_reply(struct region_zpci *r, size_t i, void *out, uint16_t len)
+{
+	/* Acquire: orders this load of the reply after the write that had it stored. */
+	uint64_t raw = __atomic_load_n(reply_of(r, i), __ATOMIC_ACQUIRE);
+	uint8_t bytes[sizeof(raw)];
+
+	if (raw == SENTINEL)
+		return -EIO;
+	memcpy(bytes, &raw, sizeof(bytes));
+	memcpy(out, bytes + sizeof(bytes) - len, len);
+	return 0;
+}
+
 static int region_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len)
 {
 	struct region_zpci *r = region_of(z);
-	uint64_t *reply = (uint64_t *)(void *)r->xfer;
-	uint8_t bytes[8];
-	uint64_t raw;
 	ssize_t n;
 
 	const struct zpci_io_req req = {
 		.flags = ZPCI_IO_FLAG_READ,
-		.gaddr = (uintptr_t)reply,
+		.gaddr = (uintptr_t)reply_of(r, 0),
 		.offset = offset,
 		.len = len,
 		.pcias = pcias,
@@ -126,18 +160,71 @@ static int region_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out
 
 	if (r->t.dead)
 		return -ENODEV;
-	/* The device reads nothing here; the write being ours is what counts, not its order. */
-	__atomic_store_n(reply, SENTINEL, __ATOMIC_RELAXED);
+	preset_reply(r, 0);
 	n = r->t.dev->ops->region_write(r->t.dev, &r->io, ZPCI_IO_REQ_OFFSET, &req, sizeof(req));
 	if (n != (ssize_t)sizeof(req)) /* short: what the region has stored now is unknown */
 		return transport_note_io(&r->t, n < 0 ? (int)n : -EPROTO);
-	/* Acquire: orders this load of the reply after the write that had it stored. */
-	raw = __atomic_load_n(reply, __ATOMIC_ACQUIRE);
-	if (raw == SENTINEL)
-		return -EIO;
-	memcpy(bytes, &raw, sizeof(bytes));
-	memcpy(out, bytes + sizeof(bytes) - len, len);
-	return 0;
+	return take_reply(r, 0, out, len);
+}
+
+static int run_batch(struct region_zpci *r, struct vfio_map *map, size_t n, size_t *done)
+{
+	struct vfio_device *dev = r->t.dev;
+	int e;
+
+	if (!map)
+		return transport_note_io(&r->t,
+			dev->ops->region_write_batch(dev, &r->io, r->wr, n, done));
+	e = source_map_reserve(&r->sources);
+	if (e == 0 && source_map_overlaps(&r->sources, (uintptr_t)map->va, map->len))
+		e = -EEXIST;
+	if (e < 0)
+		return e;
+	e = dev->ops->map_write_batch(dev, map, &r->io, r->wr, n, done);
+	if (!map->done)
+		return transport_note(&r->t, e);
+	source_map_add(&r->sources, (uintptr_t)map->va, map->len);
+	return transport_note_io(&r->t, e);
+}
+
+static int region_run(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n,
+	size_t *done)
+{
+	struct region_zpci *r = region_of(z);
+	size_t ok = 0;
+	int e;
+
+	if (r->t.dead)
+		return -ENODEV;
+	r->bounce_used = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!v[i].out) {
+			compose_store(r, i, &v[i].s);
+			continue;
+		}
+		preset_reply(r, i);
+		compose(r, i, ZPCI_IO_FLAG_READ, reply_of(r, i), &v[i].s);
+	}
+	e = run_batch(r, map, n, &ok);
+	for (size_t i = 0; i < ok; i++) {
+		if (v[i].out && take_reply(r, i, v[i].out, v[i].s.len) < 0) {
+			*done = i;
+			return -EIO;
+		}
+	}
+	*done = ok;
+	return e;
+}
+
+static int region_dma_unmap_batch(struct zpci *z, struct vfio_range *v, size_t n)
+{
+	struct region_zpci *r = region_of(z);
+
+	if (r->t.dead)
+		return -ENODEV;
+	for (size_t i = 0; i < n; i++)
+		source_map_del(&r->sources, (uintptr_t)v[i].iova, v[i].len);
+	return transport_note(&r->t, r->t.dev->ops->dma_unmap_batch(r->t.dev, v, n));
 }
 
 static int region_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset,
@@ -193,6 +280,8 @@ static const struct zpci_ops region_ops = {
 	.store = region_store,
 	.dma_map = region_dma_map,
 	.dma_unmap = region_dma_unmap,
+	.run = region_run,
+	.dma_unmap_batch = region_dma_unmap_batch,
 	.set_msi = transport_set_msi,
 	.reset = transport_reset,
 	.side_channel = transport_side_channel,
@@ -261,6 +350,7 @@ int zpci_open_region(struct vfio_device *dev, const struct vfio_region_desc *io,
 	zpci_init(&r->t.z, &region_ops);
 	r->t.z.caps.transport = "zpci-io-region";
 	r->t.z.caps.maps_sources = true;
+	r->t.z.caps.pipelined = dev->pipelined;
 	r->t.dev = dev;
 	r->io = *io;
 	r->xfer_fd = -1;

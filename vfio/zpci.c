@@ -115,16 +115,21 @@ static int check_access(const struct zpci *z, uint8_t pcias, uint64_t offset, ui
 	return len <= limit && offset <= limit - len ? 0 : -EINVAL;
 }
 
+static int check_load(const struct zpci *z, uint8_t pcias, uint64_t offset, uint16_t len)
+{
+	int r = check_access(z, pcias, offset, len, 8);
+
+	return r == 0 && offset % 8 + len > 8 ? -EINVAL : r;
+}
+
 int zpci_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out, uint16_t len)
 {
 	int r = check_owner(z);
 
 	if (r == 0)
-		r = check_access(z, pcias, offset, len, 8);
+		r = check_load(z, pcias, offset, len);
 	if (r < 0)
 		return r;
-	if (offset % 8 + len > 8)
-		return -EINVAL;
 	z->counters.pcilg++;
 	r = z->ops->load(z, pcias, offset, out, len);
 	if (r < 0)
@@ -172,16 +177,76 @@ int zpci_store_block(struct zpci *z, uint8_t pcias, uint64_t offset, const void 
 	return zpci_store_blocks(z, &v, 1, &done);
 }
 
-int zpci_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova)
+static int check_step(const struct zpci *z, const struct zpci_step *v)
+{
+	return v->out ? check_load(z, v->s.pcias, v->s.offset, v->s.len) :
+			check_access(z, v->s.pcias, v->s.offset, v->s.len, z->caps.max_store);
+}
+
+static void count_step(struct zpci *z, const struct zpci_step *v, bool ok)
+{
+	if (v->out)
+		z->counters.pcilg++;
+	else
+		z->counters.pcistb++;
+	if (!ok)
+		z->counters.region_errors++;
+	else if (!v->out)
+		z->counters.pcistb_bytes += v->s.len;
+}
+
+static int check_range(const void *va, size_t len, uint64_t fd_offset)
 {
 	uintptr_t start = (uintptr_t)va;
+
+	return !start || !len || (start | len | fd_offset) % ZPCI_PAGE_SIZE ||
+			       len - 1 > UINTPTR_MAX - start ?
+		       -EINVAL : 0;
+}
+
+int zpci_run(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n, size_t *done)
+{
+	size_t ok = 0;
 	int r = check_owner(z);
 
+	*done = 0;
+	if (map)
+		map->done = false;
+	if (r == 0 && (n < 1 || n > ZPCI_BATCH_MAX || !z->caps.pipelined))
+		r = -EINVAL;
+	if (r == 0 && map)
+		r = check_range(map->va, map->len, map->fd_offset);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = check_step(z, &v[i]);
 	if (r < 0)
 		return r;
-	if (!start || !len || (start | len | fd_offset) % ZPCI_PAGE_SIZE ||
-		len - 1 > UINTPTR_MAX - start)
-		return -EINVAL;
+	r = z->ops->run(z, map, v, n, &ok);
+	for (size_t i = 0; i < ok; i++)
+		count_step(z, &v[i], true);
+	if (r < 0 && (!map || map->done))
+		count_step(z, &v[ok], false);
+	z->counters.batches++;
+	*done = ok;
+	return r;
+}
+
+int zpci_dma_unmap_batch(struct zpci *z, struct vfio_range *v, size_t n)
+{
+	int r = check_owner(z);
+
+	if (r == 0 && (n < 1 || n > ZPCI_BATCH_MAX || !z->caps.pipelined))
+		r = -EINVAL;
+	return r < 0 ? r : z->ops->dma_unmap_batch(z, v, n);
+}
+
+int zpci_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova)
+{
+	int r = check_owner(z);
+
+	if (r == 0)
+		r = check_range(va, len, fd_offset);
+	if (r < 0)
+		return r;
 	return z->ops->dma_map(z, va, len, fd, fd_offset, iova);
 }
 

@@ -50,6 +50,7 @@ struct zpci_caps {
 	uint16_t vendor;	/* from config space */
 	uint16_t device;
 	struct vfio_dev_info info;
+	bool pipelined;		/* zpci_run() and zpci_dma_unmap_batch() are possible, and pay */
 	const char *transport;	/* "zpci-io-region", "ism-vfio-pci" */
 	/*
 	 * Sources of stores want to be mapped: the device finds them so, or the kernel, which holds
@@ -110,6 +111,23 @@ int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size
 int zpci_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova);
 int zpci_dma_unmap(struct zpci *z, uint64_t iova, size_t len);
 
+/* A PCISTB, or a PCILG (@out not NULL) of 1..8 bytes as zpci_load() has it. */
+struct zpci_step {
+	struct zpci_store s;
+	void *out;
+};
+
+/*
+ * Executes @n (1..ZPCI_BATCH_MAX) steps in order, in one exchange, and stops at the first that fails;
+ * *done as for zpci_store_blocks(), and what was loaded before is there. With @map (whose IOVA is its
+ * address) that is mapped before: -EINVAL and other errors with map->done false are the mapping's, and
+ * no step was executed.
+ */
+int zpci_run(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n, size_t *done);
+
+/* Ends @n (1..ZPCI_BATCH_MAX) mappings in one exchange; each has its own result. 0 or -ENODEV. */
+int zpci_dma_unmap_batch(struct zpci *z, struct vfio_range *v, size_t n);
+
 int zpci_set_msi(struct zpci *z, int eventfd);
 int zpci_reset(struct zpci *z);
 int zpci_liveness_fd(struct zpci *z);
@@ -132,6 +150,9 @@ struct zpci_ops {
 	int (*dma_map)(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset,
 		uint64_t *iova);
 	int (*dma_unmap)(struct zpci *z, uint64_t iova, size_t len);
+	int (*run)(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n,
+		size_t *done); /* these two only if pipelined */
+	int (*dma_unmap_batch)(struct zpci *z, struct vfio_range *v, size_t n);
 	int (*set_msi)(struct zpci *z, int eventfd);
 	int (*reset)(struct zpci *z);
 	int (*side_channel)(struct zpci *z, int fd); /* NULL: none */

@@ -113,6 +113,21 @@ void channel_bind(struct channel *ch, struct link *l)
 	function_count(l->fn, 1);
 }
 
+/* It is more than a handful of bytes: worth what makes each store cheaper. */
+static void settle_in(struct channel *ch)
+{
+	int ret;
+
+	ch->mapped = true;
+	if (ch->att.on)
+		return;
+	ret = function_source_map(ch->fn, &ch->send);
+	if (ret < 0)
+		log_info("channel %u with %s: its stores are copied first: %s", ch->id, ch->peer,
+			strerror(-ret));
+	function_map(ch->fn, ch->peer_gid, ch->s.token, ch->tx_size);
+}
+
 static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)
 {
 	struct channel *ch = ctx;
@@ -127,10 +142,8 @@ static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *d
 	bounced = c->bounced_bytes;
 	ret = function_move(ch->fn, v, n, done);
 	ch->pcistb += c->pcistb + c->attached - pcistb;
-	if (!ch->mapped && ch->pcistb >= CHANNEL_MAP_AFTER) {
-		ch->mapped = true;
-		function_map(ch->fn, ch->peer_gid, ch->s.token, ch->tx_size);
-	}
+	if (ret == 0 && !ch->mapped && ch->pcistb >= CHANNEL_MAP_AFTER)
+		settle_in(ch);
 	ch->bounced += c->bounced_bytes - bounced;
 	if (ch->d->captures && ret == 0)
 		capture_said(ch, v[n - 1].data);
@@ -165,7 +178,7 @@ int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
 	uint32_t ring = ch->att.on ? 0 : size;
 	int ret;
 
-	ret = function_source_get(ch->fn, CHAN_CTL_SIZE, ring, &ch->send);
+	ret = function_source_get(CHAN_CTL_SIZE, ring, &ch->send);
 	if (ret < 0)
 		return ret;
 	ch->cdc = function_slot_get(ch->fn);
@@ -252,7 +265,7 @@ static void let_go(struct channel *ch)
 		if (ch->cdc)
 			function_slot_put(ch->fn, ch->cdc);
 		if (ch->dmb)
-			function_dmb_put(ch->fn, ch->dmb);
+			function_dmb_retire(ch->fn, ch->dmb);
 	}
 	lgr_leave(ch);
 	if (ch->link)

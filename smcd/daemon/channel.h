@@ -34,7 +34,7 @@
 #include "vfio/base/hash.h"
 
 #define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
-#define CHANNEL_MAP_AFTER 8u /* PCISTBs: mapping the peer's DMB does not pay for less */
+#define CHANNEL_MAP_AFTER 8u /* PCISTBs: mapping does not pay for less */
 #define CHANNEL_MAX_RING (1024u * 1024u)
 
 enum channel_phase {
@@ -83,7 +83,7 @@ struct channel {
 	struct smc_close close;
 	uint64_t pcistb; /* whoever executed them */
 	uint64_t bounced;
-	bool mapped; /* the peer's DMB, or it was tried */
+	bool mapped; /* send ring and the peer's DMB, or it was tried */
 	uint64_t wakes;
 	uint8_t heard[CDC_SIZE]; /* the peer's block that was captured last */
 

@@ -396,13 +396,15 @@ void function_dmb_put(struct function *fn, struct ism_dmb *dmb)
 	function_note(fn, ism_unregister_dmb(fn->dev, dmb));
 }
 
-int function_source_get(struct function *fn, size_t head, size_t size, struct function_source *ret)
+void function_dmb_retire(struct function *fn, struct ism_dmb *dmb)
+{
+	ism_retire_dmb(fn->dev, dmb);
+}
+
+int function_source_get(size_t head, size_t size, struct function_source *ret)
 {
 	struct function_source src = { .fd = -1, .head = head, .size = size };
-	int err;
 
-	if (!function_up(fn))
-		return -ENODEV;
 	src.fd = fd_memfd("smcd-user-send", head + size);
 	if (src.fd < 0)
 		return src.fd;
@@ -411,19 +413,20 @@ int function_source_get(struct function *fn, size_t head, size_t size, struct fu
 		fd_closep(&src.fd);
 		return -ENOMEM;
 	}
-	if (size == 0) {
-		*ret = src;
-		return 0;
-	}
-	err = function_note(fn,
-		ism_map_source(fn->dev, src.map + head, size, src.fd, head, &src.iova));
-	if (err < 0) {
-		function_source_free(&src);
-		return err;
-	}
-	src.mapped = true;
 	*ret = src;
 	return 0;
+}
+
+int function_source_map(struct function *fn, struct function_source *src)
+{
+	int err;
+
+	if (!function_up(fn))
+		return -ENODEV;
+	err = function_note(fn, ism_map_source(fn->dev, src->map + src->head, src->size, src->fd,
+					src->head, &src->iova));
+	src->mapped = err == 0;
+	return err;
 }
 
 void function_source_revoke(struct function *fn, struct function_source *src)

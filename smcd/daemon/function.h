@@ -106,10 +106,14 @@ int function_note(struct function *fn, int ret);
 /* A DMB for @rgid whose signals go to @user. As ism_register_dmb(). */
 int function_dmb_get(struct function *fn, uint64_t rgid, uint32_t size, struct dmb_user *user,
 	struct ism_dmb **ret);
-/* Unregisters; harmless after the device's death. */
+/* Unregisters; harmless after the device's death. The second one soon, with others. */
 void function_dmb_put(struct function *fn, struct ism_dmb *dmb);
+void function_dmb_retire(struct function *fn, struct ism_dmb *dmb);
 
-/* A memfd of @head + @size bytes whose part behind @head the device may read. */
+/*
+ * A memfd of @head + @size bytes. Stores from the part behind @head are made without a copy once the
+ * device may read it, which pays for more than a few.
+ */
 struct function_source {
 	int fd;
 	uint8_t *map; /* head + size bytes */
@@ -119,7 +123,8 @@ struct function_source {
 	bool mapped;
 };
 
-int function_source_get(struct function *fn, size_t head, size_t size, struct function_source *ret);
+int function_source_get(size_t head, size_t size, struct function_source *ret);
+int function_source_map(struct function *fn, struct function_source *src);
 /* Takes the memory from the device (@fn may be NULL or down); the mapping stays. */
 void function_source_revoke(struct function *fn, struct function_source *src);
 /* Unmaps and closes. */

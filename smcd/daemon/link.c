@@ -252,9 +252,13 @@ static int open_peer_end(struct link *l, uint64_t token)
 {
 	int ret;
 
-	ret = function_source_get(l->fn, 0, RDV_DMB_SIZE, &l->out);
-	if (ret < 0)
+	ret = function_source_get(0, RDV_DMB_SIZE, &l->out);
+	if (ret == 0)
+		ret = function_source_map(l->fn, &l->out);
+	if (ret < 0) {
+		drop_peer_end(l);
 		return ret;
+	}
 	l->cdc = function_slot_get(l->fn);
 	if (!l->cdc) {
 		drop_peer_end(l);

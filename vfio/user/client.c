@@ -245,9 +245,32 @@ static ssize_t client_region_read(struct vfio_device *dev, const struct vfio_reg
 	return settle(c, a.result);
 }
 
+static int can_map(const struct vu_client *c)
+{
+	if (c->peer.max_msg_fds < 1)
+		return -EOPNOTSUPP;
+	return c->ndmas < c->peer.max_dma_maps ? 0 : -ENOSPC;
+}
+
+/* The first command of an exchange: descriptors travel with its first byte. */
+static void queue_map(struct vu_client *c, const struct vfio_map *map)
+{
+	const struct vu_dma_map m = {
+		.argsz = sizeof(m),
+		.flags = VU_DMA_F_READ | VU_DMA_F_WRITE,
+		.offset = map->fd_offset,
+		.addr = (uintptr_t)map->va,
+		.size = map->len,
+	};
+
+	wire_queue(&c->wire, VU_DMA_MAP, 0, &m, sizeof(m), NULL, 0);
+	wire_attach_fd(&c->wire, map->fd);
+}
+
 /* A group of writes on their way: what was asked, and how far it got. */
 struct write_answer {
 	const struct vfio_region_wr *wr;
+	struct vfio_map *map; /* came before them; NULL: none */
 	size_t done;
 	uint32_t count; /* bytes of the first write that did not succeed as a whole */
 	int error;	/* of the first failing one */
@@ -258,7 +281,13 @@ static int take_write(void *ctx, const struct wire_reply *reply)
 {
 	struct write_answer *a = ctx;
 	struct vu_region_access ra;
+	size_t at = reply->index;
 
+	if (a->map && at-- == 0) {
+		a->error = peer_error(reply->error);
+		a->map->done = !reply->error;
+		return 0;
+	}
 	if (a->error)
 		return reply->error == -ECANCELED ? 0 : -EPROTO;
 	if (reply->error) {
@@ -268,32 +297,35 @@ static int take_write(void *ctx, const struct wire_reply *reply)
 	if (reply->len < sizeof(ra))
 		return -EPROTO;
 	memcpy(&ra, reply->payload, sizeof(ra));
-	if (ra.count > a->wr[reply->index].len)
+	if (ra.count > a->wr[at].len)
 		return -EPROTO;
-	if (ra.count == a->wr[reply->index].len && reply->index == a->done)
+	if (ra.count == a->wr[at].len && at == a->done)
 		a->done++;
-	else if (reply->index == a->done)
+	else if (at == a->done)
 		a->count = ra.count;
 	return 0;
 }
 
 /*
  * Sends up to @n writes as one group (at least one) and awaits it. *sent: writes in the group.
- * 0 when the peer failed none (the last ones may be short), else the first error.
+ * 0 when the peer failed none (the last ones may be short), else the first error. @map: to be mapped
+ * before, or NULL.
  */
-static int write_group(struct vu_client *c, uint32_t region, const struct vfio_region_wr *wr,
-	size_t n, size_t *sent, struct write_answer *a)
+static int write_group(struct vu_client *c, struct vfio_map *map, uint32_t region,
+	const struct vfio_region_wr *wr, size_t n, size_t *sent, struct write_answer *a)
 {
 	size_t i;
 	int r = wire_begin(&c->wire);
 
-	*a = (struct write_answer){ .wr = wr };
+	*a = (struct write_answer){ .wr = wr, .map = map };
 	if (r < 0)
 		return r;
+	if (map)
+		queue_map(c, map);
 	for (i = 0; i < n && (i == 0 || c->peer.chain); i++) {
 		const struct vu_region_access ra = { wr[i].offset, region, wr[i].len };
 
-		if (!wire_queue(&c->wire, VU_REGION_WRITE, i ? VU_F_CHAIN : 0, &ra, sizeof(ra),
+		if (!wire_queue(&c->wire, VU_REGION_WRITE, i || map ? VU_F_CHAIN : 0, &ra, sizeof(ra),
 			    wr[i].data, wr[i].len))
 			break;
 	}
@@ -311,29 +343,27 @@ static ssize_t client_region_write(struct vfio_device *dev, const struct vfio_re
 	};
 	struct write_answer a;
 	size_t sent;
-	int e = write_group(c, r->index, &wr, 1, &sent, &a);
+	int e = write_group(c, NULL, r->index, &wr, 1, &sent, &a);
 
 	if (e < 0)
 		return e;
 	return a.done ? (ssize_t)wr.len : (ssize_t)a.count;
 }
 
-static int client_region_write_batch(struct vfio_device *dev, const struct vfio_region_desc *r,
+static int write_batch(struct vu_client *c, struct vfio_map *map, const struct vfio_region_desc *r,
 	const struct vfio_region_wr *wr, size_t n, size_t *done)
 {
-	struct vu_client *c = client_of(dev);
 	struct write_answer a = { 0 };
 	size_t at = 0, sent;
 	int e = 0;
 
+	*done = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (clamp_len(c, wr[i].len) != wr[i].len) {
-			*done = 0;
+		if (clamp_len(c, wr[i].len) != wr[i].len)
 			return -EMSGSIZE;
-		}
 	}
 	while (e == 0 && at < n) {
-		e = write_group(c, r->index, wr + at, n - at, &sent, &a);
+		e = write_group(c, at ? NULL : map, r->index, wr + at, n - at, &sent, &a);
 		if (e == 0 && a.done < sent)
 			e = -EPROTO;
 		at += a.done;
@@ -342,32 +372,48 @@ static int client_region_write_batch(struct vfio_device *dev, const struct vfio_
 	return e;
 }
 
+static int client_region_write_batch(struct vfio_device *dev, const struct vfio_region_desc *r,
+	const struct vfio_region_wr *wr, size_t n, size_t *done)
+{
+	return write_batch(client_of(dev), NULL, r, wr, n, done);
+}
+
 /* --- DMA, interrupts, reset --- */
 
 static int client_dma_map(struct vfio_device *dev, void *va, size_t len, int fd, uint64_t fd_offset,
 	uint64_t *iova)
 {
 	struct vu_client *c = client_of(dev);
-	const struct vu_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VU_DMA_F_READ | VU_DMA_F_WRITE,
-		.offset = fd_offset,
-		.addr = (uintptr_t)va,
-		.size = len,
-	};
+	const struct vfio_map map = { .va = va, .len = len, .fd = fd, .fd_offset = fd_offset };
 	struct answer a = { 0 };
-	int r;
+	int r = can_map(c);
 
-	if (c->peer.max_msg_fds < 1)
-		return -EOPNOTSUPP;
-	if (c->ndmas >= c->peer.max_dma_maps)
-		return -ENOSPC;
-	r = command(c, VU_DMA_MAP, &map, sizeof(map), fd, &a);
+	if (r == 0)
+		r = wire_begin(&c->wire);
+	if (r < 0)
+		return r;
+	queue_map(c, &map);
+	r = wire_flush(&c->wire, take_answer, &a);
+	if (r == 0)
+		r = settle(c, a.error);
 	if (r < 0)
 		return r;
 	c->ndmas++;
-	*iova = map.addr;
+	*iova = (uintptr_t)va;
 	return 0;
+}
+
+static int client_map_write_batch(struct vfio_device *dev, struct vfio_map *map,
+	const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n, size_t *done)
+{
+	struct vu_client *c = client_of(dev);
+	int e = can_map(c);
+
+	*done = 0;
+	if (e == 0)
+		e = write_batch(c, map, r, wr, n, done);
+	c->ndmas += map->done;
+	return e;
 }
 
 static int client_dma_unmap(struct vfio_device *dev, uint64_t iova, size_t len)
@@ -379,6 +425,37 @@ static int client_dma_unmap(struct vfio_device *dev, uint64_t iova, size_t len)
 
 	if (r == 0 && c->ndmas)
 		c->ndmas--;
+	return r;
+}
+
+static int take_unmap(void *ctx, const struct wire_reply *reply)
+{
+	struct vfio_range *v = ctx;
+
+	v[reply->index].result = peer_error(reply->error);
+	return 0;
+}
+
+static int client_dma_unmap_batch(struct vfio_device *dev, struct vfio_range *v, size_t n)
+{
+	struct vu_client *c = client_of(dev);
+	int r = wire_begin(&c->wire);
+	size_t i;
+
+	for (i = 0; r == 0 && i < n; i++) {
+		const struct vu_dma_unmap un = {
+			.argsz = sizeof(un), .addr = v[i].iova, .size = v[i].len };
+
+		v[i].result = -ENODEV;
+		if (!wire_queue(&c->wire, VU_DMA_UNMAP, 0, &un, sizeof(un), NULL, 0))
+			r = -EMSGSIZE;
+	}
+	if (r == 0)
+		r = wire_flush(&c->wire, take_unmap, v);
+	for (i = 0; r == 0 && i < n; i++) {
+		r = settle(c, v[i].result == -ENODEV ? -ENODEV : 0);
+		c->ndmas -= v[i].result == 0 && c->ndmas;
+	}
 	return r;
 }
 
@@ -442,6 +519,8 @@ static const struct vfio_device_ops client_ops = {
 	.region_write_batch = client_region_write_batch,
 	.dma_map = client_dma_map,
 	.dma_unmap = client_dma_unmap,
+	.map_write_batch = client_map_write_batch,
+	.dma_unmap_batch = client_dma_unmap_batch,
 	.set_msi = client_set_msi,
 	.reset = client_reset,
 	.side_channel = client_side_channel,
@@ -548,6 +627,7 @@ int vu_client_open(const struct vu_client_params *params, struct vfio_device **r
 		return r;
 	}
 	c->dev.iova_is_va = c->peer.iova_is_va;
+	c->dev.pipelined = c->peer.iova_is_va && c->peer.chain;
 	*ret = &c->dev;
 	return 0;
 }

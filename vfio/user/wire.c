@@ -83,24 +83,33 @@ bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a,
 void wire_attach_fd(struct wire *w, int fd)
 {
 	w->tx_fd = fd;
+	w->fd_end = w->tx_len;
 }
 
-/* Sends as much as the socket takes. 1: some, 0: none, or -errno. */
+/*
+ * Sends as much as the socket takes. 1: some, 0: none, or -errno. A descriptor belongs to the message
+ * with the last byte that it was sent with, so what follows its command is sent after it.
+ */
 static int push(struct wire *w)
 {
-	ssize_t n;
+	int some = 0;
 
-	if (w->tx_off == w->tx_len)
-		return 0;
-	n = fd_send(w->fd, w->tx + w->tx_off, w->tx_len - w->tx_off, &w->tx_fd, w->tx_fd >= 0,
-		MSG_DONTWAIT);
-	if (n == -EAGAIN)
-		return 0;
-	if (n < 0)
-		return n == -EPIPE || n == -ECONNRESET ? -ENODEV : (int)n;
-	w->tx_fd = -1;
-	w->tx_off += (size_t)n;
-	return n > 0;
+	while (w->tx_off < w->tx_len) {
+		size_t end = w->tx_fd >= 0 ? w->fd_end : w->tx_len;
+		ssize_t n = fd_send(w->fd, w->tx + w->tx_off, end - w->tx_off, &w->tx_fd,
+			w->tx_fd >= 0, MSG_DONTWAIT);
+
+		if (n == -EAGAIN)
+			break;
+		if (n < 0)
+			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : (int)n;
+		some = 1;
+		w->tx_fd = -1;
+		w->tx_off += (size_t)n;
+		if (w->tx_off < end)
+			break;
+	}
+	return some;
 }
 
 /*

@@ -49,6 +49,7 @@ struct wire {
 	unsigned int nreplies;
 	uint16_t command[WIRE_CMDS];
 	int tx_fd; /* borrowed; goes with the first byte */
+	size_t fd_end; /* end of the command it belongs to */
 
 	size_t tx_len, tx_off;
 	size_t rx_len;
@@ -73,7 +74,7 @@ int wire_begin(struct wire *w);
 bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a, size_t a_len,
 	const void *b, size_t b_len);
 
-/* Attaches @fd to the exchange, which must consist of one command. */
+/* Attaches @fd to the command queued last, which must be the first of the exchange. */
 void wire_attach_fd(struct wire *w, int fd);
 
 /*

@@ -589,8 +589,6 @@ static void test_forgotten(void **state)
 	assert_int_equal(ism_probe(side[1].dev), 0);
 }
 
-/* ---- windows --------------------------------------------------------------------------------- */
-
 /* A line for the fabric's control socket. */
 static void tell_fabric(const char *line)
 {
@@ -604,6 +602,120 @@ static void tell_fabric(const char *line)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+
+/* ---- what travels together ------------------------------------------------------------------- */
+
+/* The steps of a READ_GID that leaves its reply in @out. */
+static void read_gid_steps(struct zpci_step v[3], uint8_t out[16])
+{
+	static const uint8_t hdr[8] = { 0, 0, 0, ISM_READ_GID, 0, 0, 0, 8 };
+
+	memset(out, 0xee, 16);
+	v[0] = (struct zpci_step){ .s = { .pcias = 2, .offset = 0, .data = hdr, .len = 8 } };
+	v[1] = (struct zpci_step){ .s = { .pcias = 2, .offset = 0, .len = 8 }, .out = out };
+	v[2] = (struct zpci_step){ .s = { .pcias = 2, .offset = 8, .len = 8 }, .out = out + 8 };
+}
+
+/* Steps behind a mapping: all of it, or nothing once something failed. */
+static void test_run(void **state)
+{
+	struct zpci *z = ism_zpci(side[0].dev);
+	int good = fd_memfd("good", SIZE), bad = memfd_create("unsealed", MFD_CLOEXEC);
+	void *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, good, 0);
+	struct vfio_map map = { .va = p, .len = SIZE, .fd = bad };
+	struct vfio_range gone[2];
+	struct zpci_step v[3];
+	uint8_t out[16], untouched[16];
+	size_t done;
+
+	assert_true(zpci_caps(z)->pipelined);
+	assert_int_equal(ftruncate(bad, SIZE), 0);
+	read_gid_steps(v, out);
+	memcpy(untouched, out, sizeof(out));
+	assert_int_equal(zpci_run(z, &map, v, 3, &done), -EINVAL); /* it could shrink */
+	assert_false(map.done);
+	assert_int_equal(done, 0);
+	assert_memory_equal(out, untouched, sizeof(out));
+
+	map.fd = good;
+	assert_int_equal(zpci_run(z, &map, v, 3, &done), 0);
+	assert_true(map.done);
+	assert_int_equal(done, 3);
+	assert_int_equal(load_be64(out + 8), ism_gid(side[0].dev));
+	assert_int_equal(zpci_run(z, &map, v, 3, &done), -EEXIST); /* mapped already */
+
+	v[1].s.offset = 7; /* refused before anything is submitted */
+	assert_int_equal(zpci_run(z, NULL, v, 3, &done), -EINVAL);
+	read_gid_steps(v, out);
+	v[1].s.pcias = 0; /* a window for writing only: what follows is not executed */
+	assert_int_equal(zpci_run(z, NULL, v, 3, &done), -EIO);
+	assert_int_equal(done, 1);
+	assert_memory_equal(out, untouched, sizeof(out));
+
+	gone[0] = (struct vfio_range){ .iova = (uintptr_t)p, .len = SIZE / 2 }; /* cuts the map */
+	gone[1] = (struct vfio_range){ .iova = (uintptr_t)p, .len = SIZE };
+	assert_int_equal(zpci_dma_unmap_batch(z, gone, 2), 0);
+	assert_true(gone[0].result < 0); /* each has its own */
+	assert_int_equal(gone[1].result, 0);
+	munmap(p, SIZE);
+	close(good);
+	close(bad);
+}
+
+/* Retired DMBs go together, soon, and are quarantined as all others. */
+static void test_retire(void **state)
+{
+	enum { N = ISM_UNREG_BATCH + 3 };
+	struct ism_dmb *dmb[N];
+	uint64_t token[N], word = 1;
+	const struct ism_counters *c = ism_counters(side[0].dev);
+	struct ism_move m = { .len = 8, .data = &word, .sf = true };
+	uint64_t commands;
+	size_t done;
+
+	for (unsigned int i = 0; i < N; i++) {
+		dmb[i] = reg(0, 1);
+		token[i] = dmb[i]->token;
+	}
+	POLL_UNTIL(0, c->quarantined == 0); /* the self-test's */
+	side[0].signals = 0;
+	commands = c->commands;
+	for (unsigned int i = 0; i < N; i++)
+		ism_retire_dmb(side[0].dev, dmb[i]);
+	assert_int_equal(c->dmbs, 0);
+	assert_int_equal(c->quarantined, N);
+	assert_int_equal(c->commands, commands);
+	m.token = token[0];
+	assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), 0);
+	ism_poll(side[0].dev);
+	assert_int_equal(side[0].signals, 0);
+	POLL_UNTIL(0, c->quarantined == 0);
+	assert_true(c->commands >= commands + N);
+	for (unsigned int i = 0; i < N; i++) {
+		m.token = token[i];
+		assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), -EIO);
+	}
+}
+
+/* A refusal concerns its own DMB, whatever travels with it. */
+static void test_retire_refused(void **state)
+{
+	struct ism_dmb *dmb[3] = { reg(0, 1), reg(0, 1), reg(0, 1) };
+	const uint32_t idx[3] = { dmb[0]->idx, dmb[1]->idx, dmb[2]->idx };
+	const struct ism_counters *c = ism_counters(side[0].dev);
+
+	POLL_UNTIL(0, c->quarantined == 0);
+	tell_fabric("fault 0 fail-command 1 0x0108");
+	for (int i = 0; i < 3; i++)
+		ism_retire_dmb(side[0].dev, dmb[i]);
+	POLL_UNTIL(0, c->quarantined == 0);
+	assert_int_equal(side[0].dev->dmbs[idx[0]]->state, ISM_DMB_KEPT);
+	assert_null(side[0].dev->dmbs[idx[1]]);
+	assert_null(side[0].dev->dmbs[idx[2]]);
+	assert_int_equal(ism_probe(side[0].dev), 0);
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
 
 static uint64_t here(int n)
 {
@@ -790,6 +902,9 @@ static int run_attached(void)
 		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retire, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retire_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_windows_shut, setup, teardown),
@@ -839,6 +954,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retire, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retire_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offers_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offers_have_a_limit, setup, teardown),
