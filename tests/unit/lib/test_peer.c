@@ -2,90 +2,18 @@
 /*
  * test_peer.c - both ends of attached channels in one process, without a daemon
  */
-#include "smcd/lib/internal.h"
+#include "pair.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "vfio/base/endian.h"
 #include "vfio/base/fd.h"
-
-#define RING 16384u
-
-struct pair {
-	struct smcdu_channel *ch[2];
-	int daemon[2]; /* the daemons' ends */
-	struct chan_peer *page;
-	uint8_t *dmb[2]; /* writable */
-};
-
-static int dup_fd(int fd)
-{
-	int copy = dup(fd);
-
-	assert_true(copy >= 0);
-	return copy;
-}
-
-static void open_end(struct pair *p, unsigned int side, const int dmb[2], int page, int sock,
-	uint32_t spin_us)
-{
-	struct ipc_channel m = { .hdr = ipc_hdr(IPC_CHANNEL), .id = side + 1, .rx_size = RING,
-		.tx_size = RING, .order = CDC_BIG, .path = IPC_PATH_ATTACHED, .side = side,
-		.peer = "peer", .service = "test" };
-	int ctl = fd_memfd("ctl", CHAN_CTL_SIZE), sv[2];
-	int fds[IPC_FDS_ATTACHED] = { dup_fd(dmb[side]), ctl, dup_fd(dmb[!side]), dup_fd(page),
-		sock };
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
-	p->daemon[side] = sv[0];
-	assert_int_equal(channel_adopt(&m, sv[1], fds, IPC_FDS_ATTACHED, spin_us * 1000,
-		&p->ch[side]), 0);
-}
-
-static void *map(int fd, size_t len)
-{
-	void *va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	assert_ptr_not_equal(va, MAP_FAILED);
-	return va;
-}
-
-static void pair_open(struct pair *p, uint32_t spin_us)
-{
-	int dmb[2] = { fd_memfd("dmb", RING), fd_memfd("dmb", RING) };
-	int page = fd_memfd("page", CHAN_PEER_SIZE), sv[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-	p->page = map(page, CHAN_PEER_SIZE);
-	for (unsigned int side = 0; side < 2; side++) {
-		p->dmb[side] = map(dmb[side], RING);
-		open_end(p, side, dmb, page, sv[side], spin_us);
-	}
-	close(dmb[0]);
-	close(dmb[1]);
-	close(page);
-}
-
-static void pair_close(struct pair *p)
-{
-	for (int i = 0; i < 2; i++) {
-		smcdu_close(p->ch[i]);
-		fd_closep(&p->daemon[i]);
-		munmap(p->dmb[i], RING);
-	}
-	munmap(p->page, CHAN_PEER_SIZE);
-}
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
@@ -146,7 +74,7 @@ static void exchange(uint32_t spin_us, size_t chunk)
 	struct half h[4];
 	pthread_t t[4];
 
-	pair_open(&p, spin_us);
+	pair_open(&p, RING, spin_us);
 	for (unsigned int i = 0; i < 4; i++) {
 		h[i] = (struct half){ .ch = p.ch[i & 1], .seed = i == 0 || i == 3, .chunk = chunk };
 		pthread_create(&t[i], NULL, i < 2 ? send_all : recv_all, &h[i]);
@@ -177,7 +105,7 @@ static void test_daemon_gone(void **state)
 	struct pair p;
 	char c;
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	fd_closep(&p.daemon[0]);
 	fd_closep(&p.daemon[1]);
 	for (int i = 0; i < 100; i++) {
@@ -197,21 +125,21 @@ static void test_peer_gone(void **state)
 	struct pair p;
 	char buf[8];
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	assert_int_equal(smcdu_send(p.ch[0], "abc", 3, 0), 3);
 	shutdown(p.ch[0]->peer.sock, SHUT_RDWR);
 	assert_int_equal(smcdu_recv(p.ch[1], buf, 8, 0), 3);
 	assert_int_equal(smcdu_recv(p.ch[1], buf, 8, 0), -ECONNRESET);
 	pair_close(&p);
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	assert_int_equal(smcdu_send(p.ch[0], "abc", 3, 0), 3);
 	smcdu_close(p.ch[1]);
 	p.ch[1] = NULL;
 	assert_int_equal(smcdu_recv(p.ch[0], buf, 8, 0), -ECONNRESET);
 	pair_close(&p);
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	smcdu_abort(p.ch[1]);
 	p.ch[1] = NULL;
 	assert_int_equal(smcdu_recv(p.ch[0], buf, 8, 0), -ECONNRESET);
@@ -267,7 +195,7 @@ static void test_daemon_ends_it(void **state)
 	struct pair p;
 	pthread_t t[2];
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	block_both(&p, t);
 	atomic_store(&p.ch[0]->ctl->error, ECONNABORTED);
 	assert_true(atomic_fetch_and(&p.ch[0]->ctl->app_wait, 0) & CHAN_WAIT_ALL);
@@ -283,7 +211,7 @@ static void test_violation_wakes_the_other(void **state)
 	struct pair p;
 	pthread_t t[2];
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	block_both(&p, t);
 	cdc_store_cons(p.dmb[0], &bad, CDC_BIG);
 	peer_wake(p.ch[1], CHAN_WAIT_TX);
@@ -302,7 +230,7 @@ static void test_flags_carry_the_cursor(void **state)
 	pthread_t t;
 	void *got;
 
-	pair_open(&p, 0);
+	pair_open(&p, RING, 0);
 	fill_ring(p.ch[1]);
 	pthread_create(&t, NULL, block_send, p.ch[1]);
 	while (!(atomic_load(&p.page->side[1].wait) & CHAN_WAIT_TX))
@@ -396,7 +324,7 @@ static void test_hostile_peer(void **state)
 		struct pair p;
 		pthread_t t;
 
-		pair_open(&p, 0);
+		pair_open(&p, RING, 0);
 		m.p = &p;
 		pthread_create(&t, NULL, mutate, &m);
 		for (int i = 0; i < 50; i++) {
