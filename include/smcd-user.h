@@ -61,7 +61,10 @@ struct smcdu_settings {
 	 *  and peer allow it, else mediated. Both ends have a say: one that wants SMCDU_PATH_ATTACHED
 	 *  refuses anything else (-EOPNOTSUPP for a connect). */
 	uint32_t path;
-	uint8_t reserved[44];
+	/** Not 0: channels carry records instead of a byte stream, see smcdu_send(). Both ends must want it;
+	 *  one that does not is found out with the first record. */
+	uint32_t record;
+	uint8_t reserved[40];
 };
 
 SMCDU_API void smcdu_default_settings(struct smcdu_settings *s);
@@ -105,6 +108,7 @@ SMCDU_API uint32_t smcdu_listener_port(const struct smcdu_listener *l);
 #define SMCDU_DONTWAIT 1u /**< return -EAGAIN instead of waiting */
 #define SMCDU_WAITALL  2u /**< smcdu_recv(): wait until the buffer is full, the end or an error */
 #define SMCDU_OOB      4u /**< urgent data, see smcdu_send() and smcdu_recv() */
+#define SMCDU_TRUNC    8u /**< smcdu_recv() of a record: cut what does not fit */
 
 /**
  * Takes the next incoming channel. @param flags 0 or SMCDU_DONTWAIT.
@@ -139,6 +143,10 @@ SMCDU_API int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct sm
  * what it has not read yet. If fewer than @p len bytes were taken, none of them is. After an urgent
  * byte nothing can be sent until the peer has read everything up to it. Urgent data is best effort:
  * the byte always arrives, in rare cases as an ordinary one.
+ *
+ * Records (settings.record): each call sends its @p len bytes as one record, or none of them. At most
+ * smcdu_channel_info.record_max bytes, else -EMSGSIZE; at least one, else -EINVAL. SMCDU_OOB,
+ * smcdu_reserve() and smcdu_peek() are -EOPNOTSUPP.
  */
 SMCDU_API ssize_t smcdu_send(struct smcdu_channel *ch, const void *buf, size_t len,
 	unsigned int flags);
@@ -156,6 +164,10 @@ SMCDU_API ssize_t smcdu_sendv(struct smcdu_channel *ch, const struct iovec *iov,
  * waiting.
  * @return with SMCDU_OOB: 1; -EAGAIN (announced, but not here yet); -EINVAL (none, or received
  *         already, or inline); 0 at the end. A second urgent byte replaces one that was not received.
+ *
+ * Records (settings.record): each call receives one whole record. If it has more than @p len bytes:
+ * -EMSGSIZE, and it stays; or with SMCDU_TRUNC its first @p len bytes, the others are lost, and what is
+ * returned is its size. -EPROTO when the peer does not send records.
  */
 SMCDU_API ssize_t smcdu_recv(struct smcdu_channel *ch, void *buf, size_t len, unsigned int flags);
 SMCDU_API ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov, int iovcnt,
@@ -265,7 +277,8 @@ struct smcdu_channel_info {
 	uint32_t port;
 	char peer[64];
 	char service[64];
-	uint8_t reserved[64];
+	uint32_t record_max; /**< bytes of the largest record to send; 0: a byte stream */
+	uint8_t reserved[60];
 };
 
 struct smcdu_channel_stats {

@@ -95,6 +95,7 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 	ch->spin_ns = spin_ns;
 	atomic_init(&ch->rx.urg_byte, -1);
 	wait_init(&ch->wait);
+	atomic_init(&ch->tx.want, 1);
 	ch->tx.spin.give = ch->rx.spin.give = 1;
 	return ch;
 }
@@ -133,6 +134,12 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned in
 	return 0;
 }
 
+void channel_set_record(struct smcdu_channel *ch, bool record)
+{
+	ch->record = record;
+	ch->info.record_max = record ? record_max(ch) : 0;
+}
+
 /* "service@peer" */
 static int parse_target(const char *target, struct ipc_connect *req)
 {
@@ -152,9 +159,10 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 	struct ipc_connect req = { .hdr = ipc_hdr(IPC_CONNECT), .rcvbuf = ctx->rcvbuf,
 		.timeout_ms = ctx->connect_timeout_ms - slack, .path = ctx->path };
 	int fds[IPC_FDS_ATTACHED];
+	struct smcdu_channel *ch = NULL;
 	struct ipc_channel ans;
 	unsigned int nfds;
-	int sock;
+	int sock, r;
 
 	lib_set_diag(0);
 	if (ctx->generation != lib_generation())
@@ -165,7 +173,12 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 		IPC_FDS_ATTACHED, &nfds, clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
 	if (sock < 0)
 		return sock;
-	return channel_adopt(&ans, sock, fds, nfds, ctx->spin_ns, ret);
+	r = channel_adopt(&ans, sock, fds, nfds, ctx->spin_ns, &ch);
+	if (ch) {
+		channel_set_record(ch, ctx->record);
+		*ret = ch;
+	}
+	return r;
 }
 
 /* ---- failing --------------------------------------------------------------------------------- */
@@ -332,7 +345,7 @@ static unsigned int rx_events(const struct smcdu_channel *ch)
 	rx_look(ch, &v);
 	end = rx_ending(&v);
 	ev = urgent_events(ch, &v);
-	if (v.unread || end <= 0)
+	if (end <= 0 || (ch->record ? record_ready(ch, lib_get(&ch->rx.pos), v.unread) : v.unread != 0))
 		ev |= SMCDU_IN;
 	if (end <= 0)
 		ev |= SMCDU_HUP;
@@ -348,7 +361,9 @@ static unsigned int tx_events(const struct smcdu_channel *ch)
 	tx_look(ch, &v);
 	if (v.impossible || channel_status(ch) < 0)
 		return SMCDU_OUT | SMCDU_ERR;
-	return v.space || v.status || atomic_load(&ch->tx.shut) ? SMCDU_OUT : 0;
+	if (v.space >= atomic_load_explicit(&ch->tx.want, memory_order_relaxed))
+		return SMCDU_OUT;
+	return v.status || atomic_load(&ch->tx.shut) ? SMCDU_OUT : 0;
 }
 
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked)

@@ -201,6 +201,7 @@ int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 	}
 	ctx->connect_timeout_ms = s->connect_timeout_ms;
 	ctx->path = s->path;
+	ctx->record = s->record != 0;
 	ctx->spin_ns = lib_spin_limit(s->spin_us);
 	ctx->rcvbuf = s->rcvbuf ? round_up_pow2(s->rcvbuf) : 0;
 	pthread_once(&generation_once, watch_forks);

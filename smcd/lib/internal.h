@@ -31,6 +31,7 @@ struct smcdu_ctx {
 	uint32_t spin_ns; /* longest look before sleeping */
 	uint32_t rcvbuf;
 	uint32_t path; /* IPC_PATH_*: wanted */
+	bool record;
 	struct sockaddr_un addr;
 };
 
@@ -40,6 +41,7 @@ struct smcdu_listener {
 	bool broken; /* the daemon is gone or broke the protocol */
 	uint32_t port;
 	uint32_t spin_ns;
+	bool record;
 };
 
 /*
@@ -59,6 +61,7 @@ struct lib_tx {
 	_Atomic uint64_t calls;
 	uint8_t *ring;
 	uint32_t size;	 /* N of the peer's ring */
+	_Atomic uint32_t want; /* bytes of space that a send waits for, at least 1 */
 	struct smc_cursor at; /* pos */
 	uint64_t word;	 /* of the CDC, when cons was accepted; see tx_space() */
 	bool quiet;	 /* word is valid, and ended nothing */
@@ -86,6 +89,8 @@ struct lib_rx {
 	_Atomic uint64_t cdcs; /* written for this half, attached */
 	/* pos when the peer was last told, or on a mediated channel the daemon had reason to */
 	_Atomic uint64_t announced;
+	_Atomic uint32_t need; /* records: unread bytes with which to look again; 0: with any */
+	uint32_t record;     /* bytes of the next one, with all that is before it; 0: not known yet */
 	size_t peeked;	     /* given out by smcdu_peek(), not released */
 	struct lib_spin spin;
 } __attribute__((aligned(LIB_CACHE_LINE)));
@@ -122,6 +127,7 @@ struct smcdu_channel {
 	unsigned int generation;
 	int sock;
 	enum cdc_order order;
+	bool record; /* see record.c */
 	uint32_t spin_ns;
 	const uint8_t *dmb;
 	struct chan_ctl *ctl;
@@ -185,6 +191,9 @@ int lib_ms_left(uint64_t deadline_ns);
  */
 int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
 	uint32_t spin_ns, struct smcdu_channel **ret);
+
+/* Before any use: whether it carries records. */
+void channel_set_record(struct smcdu_channel *ch, bool record);
 
 /* Latches a violation found in shared memory and returns -ECONNRESET. @why is a static string. */
 int channel_violation(struct smcdu_channel *ch, const char *why);
@@ -292,6 +301,35 @@ void rx_take_in(struct smcdu_channel *ch, struct rx_view *v);
 
 /* SMCDU_* that hold now, as far as the halves in @asked (SMCDU_IN, SMCDU_OUT, SMCDU_PRI) know. */
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
+
+/* ---- what the halves do with their rings ----------------------------------------------------- */
+
+/* Waits for at least @want bytes of space unless told not to (SMCDU_DONTWAIT). */
+int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t want, uint32_t *space);
+/* Copies to a place in the ring; the next @n bytes from pos are for the peer, who is not told yet. */
+void tx_copy_in(struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *it, size_t n);
+void tx_publish(struct smcdu_channel *ch, size_t n);
+/* Tells the daemon, or a peer that sleeps, of what was published. */
+void tx_tell(struct smcdu_channel *ch);
+
+/* Unread bytes, 0 at the end, or negative errno; of records, not before there is a whole one. */
+ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags);
+void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *it, size_t n);
+/* Gives @n bytes of the ring back. */
+void rx_consume(struct smcdu_channel *ch, size_t n);
+
+/* ---- record.c -------------------------------------------------------------------------------- */
+
+/* The largest record to send. */
+uint32_t record_max(const struct smcdu_channel *ch);
+/* Whether a receive would not wait, with @unread bytes from @pos: a whole record, or nonsense. */
+bool record_ready(const struct smcdu_channel *ch, uint64_t pos, uint64_t unread);
+/* The same for the half's owner, who looks at the header: 0, 1 or negative errno. */
+int record_look(struct smcdu_channel *ch, uint64_t unread);
+ssize_t record_send(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
+	unsigned int flags);
+ssize_t record_recv(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
+	unsigned int flags);
 
 /* ---- copy.c ---------------------------------------------------------------------------------- */
 

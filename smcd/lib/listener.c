@@ -43,7 +43,7 @@ int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlo
 		return sock;
 	}
 	*l = (struct smcdu_listener){ .generation = lib_generation(), .sock = sock,
-		.port = ans.port, .spin_ns = ctx->spin_ns };
+		.port = ans.port, .spin_ns = ctx->spin_ns, .record = ctx->record };
 	*ret = l;
 	return 0;
 }
@@ -66,6 +66,7 @@ static int broken(struct smcdu_listener *l, const char *why)
 
 int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_channel **ret)
 {
+	struct smcdu_channel *ch = NULL;
 	struct ipc_channel msg;
 	unsigned int nfds = 0;
 	int fds[1 + IPC_FDS_ATTACHED];
@@ -90,7 +91,11 @@ int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_chan
 			fd_closep(&fds[--nfds]);
 		return broken(l, "the daemon broke the protocol, or no descriptors are left");
 	}
-	r = channel_adopt(&msg, fds[0], fds + 1, nfds - 1, l->spin_ns, ret);
+	r = channel_adopt(&msg, fds[0], fds + 1, nfds - 1, l->spin_ns, &ch);
+	if (ch) {
+		channel_set_record(ch, l->record);
+		*ret = ch;
+	}
 	if (r == -EPROTO) {
 		l->broken = true;
 		return -ECONNRESET;

@@ -86,10 +86,10 @@ int rx_ending(const struct rx_view *v)
 }
 
 /*
- * Gives @n bytes of the ring back. The peer's writer may be waiting for them: whether it has to be
+ * The peer's writer may be waiting for them: whether it has to be
  * told follows SMC-D's rule, which the daemon applies again with what it really told.
  */
-static void consume(struct smcdu_channel *ch, size_t n)
+void rx_consume(struct smcdu_channel *ch, size_t n)
 {
 	struct lib_rx *rx = &ch->rx;
 	uint64_t pos = lib_get(&rx->pos) + n;
@@ -109,6 +109,12 @@ static void consume(struct smcdu_channel *ch, size_t n)
 	if (!channel_attached(ch)) {
 		atomic_thread_fence(memory_order_seq_cst);
 		peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
+		/*
+		 * A record may wait for space in a ring that is not full, without a B. The daemon
+		 * knows best what it has told, and by when: it has to look.
+		 */
+		if (ch->record)
+			peer |= CDC_WRITER_BLOCKED;
 	}
 	if (!(told < urg && urg <= pos) &&
 	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
@@ -144,19 +150,22 @@ void rx_take_in(struct smcdu_channel *ch, struct rx_view *v)
 		keep_urgent(rx);
 	}
 	if (v->urg == lib_get(&rx->pos) + 1 && !atomic_load(&rx->oob_inline))
-		consume(ch, 1);
+		rx_consume(ch, 1);
 }
 
 /* Unread bytes for the half's owner (> 0), 0 at the end, -EAGAIN, or what ended the channel. */
 static ssize_t rx_unread(struct smcdu_channel *ch)
 {
 	struct rx_view v;
-	int end;
+	int end, whole;
 
 	rx_take_in(ch, &v);
-	if (v.unread)
-		return (ssize_t)v.unread;
+	whole = !ch->record || !v.unread ? v.unread != 0 : record_look(ch, v.unread);
+	if (whole)
+		return whole < 0 ? whole : (ssize_t)v.unread;
 	end = rx_ending(&v);
+	if (end == 0 && v.unread)
+		return channel_violation(ch, "the peer ended inside a record");
 	if (end == 0 && !atomic_load_explicit(&ch->rx.ended, memory_order_relaxed)) {
 		/* The application was told: whatever the peer does, the end stays. */
 		atomic_store_explicit(&ch->rx.ended, true, memory_order_relaxed);
@@ -167,13 +176,13 @@ static ssize_t rx_unread(struct smcdu_channel *ch)
 }
 
 /* As rx_unread(), but waits unless told not to. */
-static ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
+ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
 {
 	uint64_t pos = lib_get(&ch->rx.pos);
 	ssize_t n;
 
 	/* What was accepted needs no look: it comes before anything that may have happened since. */
-	if (lib_get(&ch->rx.prod) > pos && lib_get(&ch->rx.urg) <= pos)
+	if (!ch->record && lib_get(&ch->rx.prod) > pos && lib_get(&ch->rx.urg) <= pos)
 		return (ssize_t)(lib_get(&ch->rx.prod) - pos);
 	for (;;) {
 		struct lib_glance seen = lib_glance(ch, SMCDU_IN);
@@ -188,10 +197,10 @@ static ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
 	}
 }
 
-static void copy_out(const struct smcdu_channel *ch, struct lib_iov *it, size_t n)
+void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *it, size_t n)
 {
 	uint32_t size = ch->rx.size;
-	size_t off = ch->rx.at.count;
+	size_t off = at.count;
 
 	while (n) {
 		void *dst;
@@ -211,8 +220,8 @@ static void take(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 	while (n) {
 		size_t piece = n < TAKE_CHUNK ? n : TAKE_CHUNK;
 
-		copy_out(ch, it, piece);
-		consume(ch, piece);
+		rx_copy_out(ch, ch->rx.at, it, piece);
+		rx_consume(ch, piece);
 		n -= piece;
 	}
 }
@@ -252,9 +261,13 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 
 	if (!channel_mine(ch))
 		return lib_fail_plain(-EPERM);
-	if (flags & ~(SMCDU_DONTWAIT | SMCDU_WAITALL | SMCDU_OOB))
+	if (flags & ~(SMCDU_DONTWAIT | SMCDU_WAITALL | SMCDU_OOB | (ch->record ? SMCDU_TRUNC : 0)))
 		return lib_fail_plain(-EINVAL);
+	if (ch->record && (flags & SMCDU_OOB))
+		return lib_fail(-EOPNOTSUPP, "there is no urgent data among records");
 	lib_add(&ch->rx.calls, 1);
+	if (ch->record)
+		return record_recv(ch, iov, len, flags);
 	if (flags & SMCDU_OOB)
 		return recv_urgent(ch, iov, len);
 	while (done < len) {
@@ -311,6 +324,8 @@ int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned
 		return lib_fail_plain(-EPERM);
 	if (flags & ~SMCDU_DONTWAIT)
 		return lib_fail_plain(-EINVAL);
+	if (ch->record)
+		return lib_fail(-EOPNOTSUPP, "records are received by smcdu_recv()");
 	n = rx_wait_unread(ch, flags);
 	if (n < 0)
 		return n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
@@ -330,6 +345,6 @@ int smcdu_release(struct smcdu_channel *ch, size_t len)
 	ch->rx.peeked -= len;
 	lib_add(&ch->rx.calls, 1);
 	if (len)
-		consume(ch, len);
+		rx_consume(ch, len);
 	return 0;
 }

@@ -77,8 +77,7 @@ static int tx_space(struct smcdu_channel *ch, uint32_t *space)
 	return 0;
 }
 
-/* Tells the daemon, or a peer that sleeps, of what was published. */
-static void tell(struct smcdu_channel *ch)
+void tx_tell(struct smcdu_channel *ch)
 {
 	uint32_t bits = ch->tx.untold;
 
@@ -89,18 +88,20 @@ static void tell(struct smcdu_channel *ch)
 		channel_bell(ch);
 }
 
-/* Waits for space unless told not to. */
-static int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t *space)
+int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t want, uint32_t *space)
 {
 	int r;
+
+	if (atomic_load_explicit(&ch->tx.want, memory_order_relaxed) != want)
+		atomic_store_explicit(&ch->tx.want, want, memory_order_relaxed);
 
 	for (;;) {
 		struct lib_glance seen = lib_glance(ch, SMCDU_OUT);
 
 		r = tx_space(ch, space);
-		if (r < 0 || *space)
+		if (r < 0 || *space >= want)
 			return r;
-		tell(ch);
+		tx_tell(ch);
 		if (!(flags & SMCDU_DONTWAIT))
 			wait_for(ch, SMCDU_OUT, &ch->tx.spin, &seen);
 		else if (!(wait_rearm(ch) & SMCDU_OUT))
@@ -108,8 +109,7 @@ static int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t 
 	}
 }
 
-/* The next @n bytes of the ring are for the peer; nobody is told yet. */
-static void publish(struct smcdu_channel *ch, size_t n)
+void tx_publish(struct smcdu_channel *ch, size_t n)
 {
 	uint64_t pos = lib_get(&ch->tx.pos) + n;
 
@@ -121,10 +121,10 @@ static void publish(struct smcdu_channel *ch, size_t n)
 	ch->tx.untold |= channel_attached(ch) ? peer_publish_sent(ch) : CHAN_WAIT_RX;
 }
 
-static void copy_in(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
+void tx_copy_in(struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *it, size_t n)
 {
 	uint32_t size = ch->tx.size;
-	size_t off = ch->tx.at.count;
+	size_t off = at.count;
 
 	while (n) {
 		void *src;
@@ -185,26 +185,28 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		return lib_fail_plain(-EPERM);
 	if (flags & ~(SMCDU_DONTWAIT | SMCDU_OOB))
 		return lib_fail_plain(-EINVAL);
+	if (ch->record)
+		return record_send(ch, iov, len, flags);
 	lib_add(&ch->tx.calls, 1);
 	while (done < len) {
 		if (done && (flags & SMCDU_DONTWAIT))
 			r = tx_space(ch, &space);
 		else
-			r = tx_wait_space(ch, flags, &space);
+			r = tx_wait_space(ch, flags, 1, &space);
 		if (r < 0 || !space)
 			break;
 		n = len - done < space ? len - done : space;
 		n = n < chunk ? n : chunk;
 		if (!done && (flags & SMCDU_OOB))
 			mark_urgent(ch, len);
-		copy_in(ch, &it, n);
+		tx_copy_in(ch, ch->tx.at, &it, n);
 		ch->tx.reserved = 0; /* that space is taken now */
-		publish(ch, n);
+		tx_publish(ch, n);
 		if (done + n < len && tell_early(ch, !done))
-			tell(ch);
+			tx_tell(ch);
 		done += n;
 	}
-	tell(ch);
+	tx_tell(ch);
 	if (done && (flags & SMCDU_OOB))
 		settle_urgent(ch, len - done);
 	if (done || !len)
@@ -253,7 +255,9 @@ int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned in
 		return lib_fail_plain(-EPERM);
 	if (flags & ~SMCDU_DONTWAIT)
 		return lib_fail_plain(-EINVAL);
-	r = tx_wait_space(ch, flags, &space);
+	if (ch->record)
+		return lib_fail(-EOPNOTSUPP, "records are sent by smcdu_send()");
+	r = tx_wait_space(ch, flags, 1, &space);
 	if (r < 0)
 		return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);
 	off = ch->tx.at.count;
@@ -278,8 +282,8 @@ int smcdu_commit(struct smcdu_channel *ch, size_t len)
 	ch->tx.reserved = 0;
 	lib_add(&ch->tx.calls, 1);
 	if (len)
-		publish(ch, len);
-	tell(ch);
+		tx_publish(ch, len);
+	tx_tell(ch);
 	return 0;
 }
 

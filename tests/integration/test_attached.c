@@ -323,7 +323,7 @@ static void test_killed_peer(void **state)
 	guests_wait_stat(&g, GUEST_B, "channels", 0);
 }
 
-static struct smcdu_ctx *context(int guest, uint32_t path)
+static struct smcdu_ctx *context(int guest, uint32_t path, uint32_t record)
 {
 	struct smcdu_settings s;
 	struct smcdu_ctx *ctx;
@@ -331,6 +331,7 @@ static struct smcdu_ctx *context(int guest, uint32_t path)
 	smcdu_default_settings(&s);
 	s.socket_path = g.socket[guest];
 	s.path = path;
+	s.record = record;
 	assert_int_equal(smcdu_open(&s, &ctx), 0);
 	return ctx;
 }
@@ -338,7 +339,7 @@ static struct smcdu_ctx *context(int guest, uint32_t path)
 /* What client and server wish, and what becomes of it: a path, or the client's error. */
 static void try_path(uint32_t client, uint32_t server, int result)
 {
-	struct smcdu_ctx *c = context(GUEST_A, client), *s = context(GUEST_B, server);
+	struct smcdu_ctx *c = context(GUEST_A, client, 0), *s = context(GUEST_B, server, 0);
 	struct smcdu_channel *a = NULL, *b = NULL;
 	struct smcdu_channel_info info;
 	struct smcdu_listener *l;
@@ -529,6 +530,93 @@ static void test_mutating_peer(void **state)
 	guests_expect_works(&g);
 }
 
+/* ---- records --------------------------------------------------------------------------------- */
+
+struct records {
+	struct smcdu_channel *ch;
+	uint32_t max;
+	bool ok;
+};
+
+#define RECORDS 500u
+
+static size_t record_size(uint32_t i, uint32_t max)
+{
+	return 1 + i * 2654435761u % (i % 8 ? 5000 : max);
+}
+
+static void *send_records(void *arg)
+{
+	struct records *r = arg;
+	uint8_t *buf = malloc(r->max);
+
+	r->ok = buf;
+	for (uint32_t i = 0; i < RECORDS && r->ok; i++) {
+		size_t n = record_size(i, r->max);
+
+		pattern_fill(buf, n, i, 0);
+		r->ok = smcdu_send(r->ch, buf, n, 0) == (ssize_t)n;
+	}
+	free(buf);
+	r->ok = r->ok && smcdu_shutdown(r->ch) == 0;
+	return NULL;
+}
+
+static void open_records(uint32_t path, uint32_t server, struct smcdu_channel *ch[2])
+{
+	struct smcdu_ctx *c = context(GUEST_A, path, 1), *s = context(GUEST_B, path, server);
+	struct smcdu_listener *l;
+
+	assert_int_equal(smcdu_listen(s, "records", 1, &l), 0);
+	assert_int_equal(smcdu_connect(c, "records@guest-b", &ch[0]), 0);
+	assert_int_equal(smcdu_accept(l, 0, &ch[1]), 0);
+	smcdu_listener_free(l);
+	smcdu_close_ctx(c);
+	smcdu_close_ctx(s);
+}
+
+/* On either path, sizes up to the largest; a server that wants a stream is found out. */
+static void try_records(uint32_t path)
+{
+	struct smcdu_channel *ch[2];
+	struct smcdu_channel_info info;
+	struct records r;
+	pthread_t t;
+	uint8_t *buf;
+
+	open_records(path, 1, ch);
+	smcdu_channel_info(ch[0], &info);
+	assert_true(info.record_max > info.sndbuf / 2 - 64);
+	r = (struct records){ .ch = ch[0], .max = info.record_max };
+	buf = malloc(r.max);
+	pthread_create(&t, NULL, send_records, &r);
+	for (uint32_t i = 0; i < RECORDS; i++) {
+		assert_int_equal(smcdu_recv(ch[1], buf, r.max, 0), record_size(i, r.max));
+		assert_int_equal(pattern_check(buf, record_size(i, r.max), i, 0),
+			record_size(i, r.max));
+	}
+	assert_int_equal(smcdu_recv(ch[1], buf, r.max, 0), 0);
+	join_or_hang(t);
+	assert_true(r.ok);
+	smcdu_close(ch[1]);
+	smcdu_close(ch[0]);
+	open_records(path, 0, ch);
+	assert_int_equal(smcdu_send(ch[1], "a stream's", 10, 0), 10);
+	assert_int_equal(smcdu_recv(ch[0], buf, r.max, 0), -ECONNRESET);
+	assert_non_null(strstr(smcdu_last_error(), "does not send records"));
+	smcdu_close(ch[0]);
+	smcdu_close(ch[1]);
+	free(buf);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
+static void test_records(void **state)
+{
+	try_records(SMCDU_PATH_ATTACHED);
+	try_records(SMCDU_PATH_MEDIATED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -540,6 +628,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_killed_peer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mutating_peer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wishes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_records, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
