@@ -69,7 +69,8 @@ bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_
 	uint8_t prod_flags)
 {
 	uint64_t limit = n / 10 > 2304 ? n / 10 : 2304;
-	uint64_t seen_free = n - (rx_total - rx_told); /* what the writer believes to be free */
+	/* What the writer believes to be free; it cannot be less if the caller knows what it was told. */
+	uint64_t seen_free = rx_total - rx_told < n ? n - (rx_total - rx_told) : 0;
 
 	if (prod_flags & CDC_CONS_REQUEST)
 		return rx_pos != rx_told;

@@ -152,7 +152,7 @@ void cdc_take_urgent(void *dmb);
  * @rx_told, in a ring of @n bytes into which @rx_total bytes have arrived; @prod_flags are the
  * writer's. The kernel's rule (SMC-D 5.6): anything untold if the writer asked for it (R); else more
  * than max(n/10, 2304) untold bytes, and at most half the ring free as the writer knows it or the
- * writer blocked (B).
+ * writer blocked (B). @rx_told may be older than what was told last: the answer is then yes too often.
  */
 bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told,
 	uint8_t prod_flags);

@@ -269,6 +269,16 @@ static void stream_random(uint32_t n, unsigned int seed)
 	assert_true(tx > 100 * (uint64_t)n);
 }
 
+/* An answer from old knowledge errs towards telling: however long ago that was, nothing stalls. */
+static void test_update_due_from_old_knowledge(void **state)
+{
+	const uint32_t n = 16352;
+
+	for (uint64_t total = n / 2 + 1; total < 5 * (uint64_t)n; total += 1000)
+		assert_true(cdc_update_due(n, total, total, 0, 0));
+	assert_false(cdc_update_due(n, n / 2 - 1, n / 2 - 1, 0, 0));
+}
+
 static void test_never_stalls(void **state)
 {
 	unsigned int i;
@@ -289,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_reserved_is_ignored),
 		cmocka_unit_test(test_order_of_chid),
 		cmocka_unit_test(test_update_due_table),
+		cmocka_unit_test(test_update_due_from_old_knowledge),
 		cmocka_unit_test(test_never_stalls),
 	};
 
