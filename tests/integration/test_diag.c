@@ -363,10 +363,10 @@ static size_t groups(int guest)
 /* A group ended unheard: the kernel's code for it passes between the daemons, nobody else notices. */
 static void test_out_of_sync(void **state)
 {
-	configure(GUEST_A, "[smc]\nlgr_idle_s = 1\n");
+	configure(GUEST_A, "[smc]\nlgr_idle_s = 2\n");
 	guests_expect_works(&g);
 	guests_wait_stat(&g, GUEST_A, "channels", 0);
-	fabric("fault 1 drop-events 1");
+	fabric("fault 1 drop-events 1000"); /* others may be under way */
 	while (groups(GUEST_A) > 0)
 		sleep_ms(10);
 	fabric("clear 1");
