@@ -228,6 +228,8 @@ void capture_heard(struct channel *ch)
 	if (!ch->fn)
 		return;
 	cdc_load(ch->s.dmb, ch->s.order, &msg);
+	if (ch->att.on) /* not of the protocol */
+		msg.conn_flags &= (uint8_t)~CDC_BY_APPLICATION;
 	cdc_encode(block, &msg, ch->s.order);
 	if (memcmp(block, ch->heard, CDC_SIZE) == 0)
 		return;

@@ -320,6 +320,8 @@ void channel_fade(struct channel *ch)
 void channel_abort(struct channel *ch, int err)
 {
 	bool peer_done = ch->close.rx_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL);
+	/* After C the peer may let go of its DMB at any time: no A may follow. */
+	bool said = ch->close.tx_flags & CDC_CONN_CLOSED;
 	int flags;
 
 	if (ch->phase == CHANNEL_FADING || ch->phase == CHANNEL_DEAD)
@@ -334,7 +336,7 @@ void channel_abort(struct channel *ch, int err)
 	}
 	channel_catch_up(ch);
 	flags = smc_close_local(&ch->close, SMC_EV_ABORT, true);
-	if (flags > 0 &&
+	if (flags > 0 && !said &&
 		stream_push(&ch->s, ch->s.tx_sent, 0, (uint8_t)flags, true) < 0)
 		peer_done = true; /* it cannot be told, so it will not answer */
 	if (peer_done)

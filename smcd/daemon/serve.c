@@ -89,7 +89,7 @@ void channel_lost(struct channel *ch, int err)
 	}
 	if (ch->d->captures)
 		capture_heard(ch);
-	if (ch->att.on)
+	if (ch->att.on) /* an end by its application: nobody is left to repeat it */
 		smc_close_peer(&ch->close, cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags);
 	else if (stream_pull(&ch->s, &news) == 0)
 		smc_close_peer(&ch->close, news.conn_flags);
@@ -162,6 +162,17 @@ static bool advance_close(struct channel *ch)
 	return false;
 }
 
+/*
+ * What the peer's flags mean for its DMB and ours. An end that its application has put is none yet:
+ * its daemon repeats it, and stores into our DMB for that. Until then the DMB must stay.
+ */
+static uint8_t settled(const struct channel *ch, uint8_t flags)
+{
+	if (ch->att.on && (flags & CDC_BY_APPLICATION))
+		return flags & CDC_SENDING_DONE;
+	return flags;
+}
+
 /* ---- one look -------------------------------------------------------------------------------- */
 
 /* Copies the application's words. False: they contradict what it said before. */
@@ -229,6 +240,9 @@ void channel_catch_up(struct channel *ch)
 	if (!take_words(ch) || stream_catch_up(&ch->s, ch->tx_pos, ch->app_rx) < 0)
 		log_info("channel %u (%s@%s, uid %u, pid %d): its positions contradict each other",
 			ch->id, ch->service, ch->peer, (unsigned int)ch->uid, (int)ch->pid);
+	/* It has put D itself, and flags are never taken back. */
+	if (ch->shut_wr)
+		ch->close.tx_flags |= CDC_SENDING_DONE;
 }
 
 static ssize_t send_out(struct channel *ch)
@@ -258,7 +272,7 @@ static bool serve_attached(struct channel *ch)
 	}
 	if (ch->d->captures)
 		capture_heard(ch);
-	flags = cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags;
+	flags = settled(ch, cdc_load_cons(ch->s.dmb, ch->s.order).conn_flags);
 	if (ch->close.rx_flags & ~flags) {
 		violation(ch, "the peer went on after its end");
 		return true;
@@ -330,7 +344,7 @@ static void serve_fading(struct channel *ch)
 	if (ch->d->captures)
 		capture_heard(ch);
 	if (stream_pull(&ch->s, &news) < 0 ||
-		(news.conn_flags & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
+		(settled(ch, news.conn_flags) & (CDC_CONN_CLOSED | CDC_ABNORMAL)))
 		channel_detach(ch, 0);
 }
 

@@ -249,8 +249,10 @@ static void farewell(struct smcdu_channel *ch, enum ipc_type type)
 {
 	struct ipc_simple msg;
 
+	/* For the peer's application. What its daemon waits for is our daemon's, the last store. */
 	if (channel_attached(ch))
-		peer_publish_flags(ch, type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL);
+		peer_publish_flags(ch, CDC_BY_APPLICATION |
+			(type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL));
 	atomic_store(&ch->ctl->app_wait, 0);
 	ipc_send_simple(ch->sock, type);
 	shutdown(ch->sock, SHUT_RD);

@@ -38,6 +38,11 @@
 #define CDC_SENDING_DONE   0x80u /* D: half closed */
 #define CDC_CONN_CLOSED	   0x40u /* C */
 #define CDC_ABNORMAL	   0x20u /* A: abort */
+/*
+ * Ours, in a bit that SMC-D leaves unused, and only where an application writes the block itself
+ * (attached): these are its words, and the block of its daemon is still to come.
+ */
+#define CDC_BY_APPLICATION 0x10u
 
 enum cdc_order {
 	CDC_LITTLE = 0,

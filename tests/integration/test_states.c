@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -307,6 +308,118 @@ static void test_device_goes(void **state)
 	guests_start_fabric(&g);
 }
 
+/* ---- the last word is the last store ---------------------------------------------------------- */
+
+#define ROUNDS 40u
+
+enum ending {
+	CLIENT_FIRST,
+	SERVER_FIRST,
+	BOTH_AT_ONCE,
+	CLIENT_HALF, /* ... the server closes at its end, the client behind it */
+	SERVER_HALF,
+	BOTH_HALF,
+	CLIENT_ABORTS,
+	ENDINGS,
+};
+
+struct leaver {
+	struct smcdu_channel *ch;
+	pthread_barrier_t *together;
+};
+
+static void *leave(void *arg)
+{
+	struct leaver *l = arg;
+
+	pthread_barrier_wait(l->together);
+	smcdu_close(l->ch);
+	return NULL;
+}
+
+static void leave_together(struct pair *p)
+{
+	pthread_barrier_t together;
+	struct leaver l[2];
+	pthread_t t[2];
+
+	pthread_barrier_init(&together, NULL, 2);
+	for (int i = 0; i < 2; i++) {
+		l[i] = (struct leaver){ p->ch[i], &together };
+		assert_int_equal(pthread_create(&t[i], NULL, leave, &l[i]), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	pthread_barrier_destroy(&together);
+}
+
+static void finish(struct pair *p, enum ending how)
+{
+	int first = how == SERVER_FIRST || how == SERVER_HALF ? GUEST_B : GUEST_A;
+
+	switch (how) {
+	case CLIENT_HALF:
+	case SERVER_HALF:
+		assert_int_equal(smcdu_shutdown(p->ch[first]), 0);
+		expect_end(p, !first);
+		pair_close(p, !first);
+		expect_end(p, first);
+		pair_close(p, first);
+		break;
+	case BOTH_HALF:
+		assert_int_equal(smcdu_shutdown(p->ch[GUEST_A]), 0);
+		assert_int_equal(smcdu_shutdown(p->ch[GUEST_B]), 0);
+		leave_together(p);
+		break;
+	case BOTH_AT_ONCE:
+		leave_together(p);
+		break;
+	case CLIENT_ABORTS:
+		smcdu_abort(p->ch[GUEST_A]);
+		pair_close(p, GUEST_B);
+		break;
+	default:
+		pair_close(p, first);
+		expect_end(p, !first);
+		pair_close(p, !first);
+	}
+}
+
+static void transfer_and_finish(enum ending how, int late)
+{
+	struct pair p;
+	char buf[64];
+
+	pair_open(&p, "brief");
+	assert_int_equal(smcdu_send(p.ch[GUEST_A], "there", 5, 0), 5);
+	assert_int_equal(smcdu_recv(p.ch[GUEST_B], buf, 5, SMCDU_WAITALL), 5);
+	assert_int_equal(smcdu_send(p.ch[GUEST_B], "back", 4, 0), 4);
+	assert_int_equal(smcdu_recv(p.ch[GUEST_A], buf, 4, SMCDU_WAITALL), 4);
+	/* A daemon that falls behind has its word still to say when the other one is done. */
+	if (late >= 0 && guests_attached())
+		kill(g.daemon[late], SIGSTOP);
+	finish(&p, how);
+	if (late >= 0 && guests_attached()) {
+		sleep_ms(2);
+		kill(g.daemon[late], SIGCONT);
+	}
+}
+
+/*
+ * Whatever the order: nobody stores into a DMB whose owner has let go of it, and nobody is taken for
+ * one who breaks the rules. A device may have given the token to somebody else by then.
+ */
+static void test_no_store_behind_the_end(void **state)
+{
+	for (unsigned int i = 0; i < ROUNDS * ENDINGS; i++)
+		transfer_and_finish(i % ENDINGS, (int)(i / ENDINGS % 3) - 1);
+	for (int i = 0; i < 2; i++) {
+		guests_wait_stat(&g, i, "channels", 0);
+		assert_int_equal(guests_stat(&g, i, "region_errors"), 0);
+		assert_int_equal(guests_stat(&g, i, "protocol_errors"), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest walks[] = {
@@ -316,6 +429,7 @@ int main(void)
 		cmocka_unit_test(test_abort),
 		cmocka_unit_test(test_close_with_unread),
 		cmocka_unit_test(test_application_dies),
+		cmocka_unit_test(test_no_store_behind_the_end),
 	};
 	/* An attached channel survives these. */
 	const struct CMUnitTest losses[] = {
