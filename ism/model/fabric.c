@@ -116,6 +116,7 @@ int fabric_add_dmb(struct fabric *f, struct dmb *d)
 		return r;
 	d->token = token;
 	HASH_ADD(hh, f->dmbs, token, sizeof(d->token), d);
+	trim_grown(&f->trim, HASH_COUNT(f->dmbs));
 	DL_APPEND(d->owner->owned, d);
 	d->owner->num_owned++;
 	d->owner->by_idx[d->idx] = d;
@@ -140,6 +141,7 @@ void fabric_del_dmb(struct fabric *f, struct dmb *d)
 	attach_withdraw(d);
 	free(d->page);
 	free(d);
+	trim_shrunk(&f->trim, HASH_COUNT(f->dmbs));
 }
 
 int fabric_postpone(struct fabric *f, const struct later *l)

@@ -26,6 +26,7 @@
 #include "ism/attach.h"
 #include "ism/model/knobs.h"
 #include "vfio/base/hash.h"
+#include "vfio/base/trim.h"
 
 #define FABRIC_FUNCTIONS_MAX 255u
 #define FABRIC_CHID_DEFAULT  0x1d15u
@@ -77,6 +78,7 @@ struct fabric {
 	struct function **fn;
 	struct knobs knobs;
 	struct dmb *dmbs; /* by token */
+	struct trim trim; /* of DMBs */
 	struct later *later;
 	unsigned int later_count;
 	uint64_t last_key; /* the last one given out (attach.h) */

@@ -43,6 +43,7 @@ static void add_to_table(struct daemon *d, struct channel *ch)
 		ch->id = ++d->next_id;
 	} while (ch->id == 0 || channel_find(d, ch->id));
 	HASH_ADD(hh, d->channels, id, sizeof(ch->id), ch);
+	trim_grown(&d->trim, HASH_COUNT(d->channels));
 	d->stats.channels_total++;
 }
 

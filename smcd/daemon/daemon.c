@@ -238,9 +238,13 @@ static uint64_t longest_sleep(const struct daemon *d)
 /* Nothing is hot and the window is over. */
 static int sleep_until_event(struct daemon *d)
 {
-	uint64_t from = clock_ns();
+	uint64_t from;
 	int ret;
 
+	/* When there is time for it, and the last DMB has gone. */
+	if (longest_sleep(d) == LOOP_FOREVER)
+		trim_shrunk(&d->trim, HASH_COUNT(d->channels));
+	from = clock_ns();
 	if (arm_functions(d))
 		return 0; /* something came in between: look at it first */
 	d->stats.sleeps++;

@@ -23,6 +23,7 @@
 #include "smcd/daemon/refuse.h"
 #include "smcd/daemon/spin.h"
 #include "smcd/ipc/chan.h"
+#include "vfio/base/trim.h"
 
 struct capture;
 struct channel;
@@ -58,6 +59,7 @@ struct daemon {
 	struct channel *channels;   /* hash by id */
 	struct channel *hot;	    /* list */
 	struct channel *reap;	    /* list: to be freed at the end of the turn */
+	struct trim trim;	    /* of channels */
 	uint32_t next_id;
 	uint32_t last_lgr; /* number of the youngest link group */
 

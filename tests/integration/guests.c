@@ -254,6 +254,11 @@ long proc_rss_kib(pid_t pid)
 	return status_field(pid, "VmRSS");
 }
 
+long proc_anon_kib(pid_t pid)
+{
+	return status_field(pid, "RssAnon");
+}
+
 uint64_t proc_wakeups(pid_t pid)
 {
 	return (uint64_t)status_field(pid, "voluntary_ctxt_switches");

@@ -65,6 +65,8 @@ void guests_connect(struct guests *g, int from, const char *service, struct smcd
 unsigned int proc_fds(pid_t pid);
 unsigned int proc_maps(pid_t pid);
 long proc_rss_kib(pid_t pid);
+/* Its own memory: neither files nor what it shares. */
+long proc_anon_kib(pid_t pid);
 /* How often the process has slept so far (voluntary context switches). */
 uint64_t proc_wakeups(pid_t pid);
 
