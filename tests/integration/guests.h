@@ -16,6 +16,8 @@
 
 #include "smcd-user.h"
 
+struct json_object;
+
 enum { GUEST_A = 0, GUEST_B = 1 };
 
 #define HANG_MS 20000 /* whatever takes longer hangs; generous, for sanitizers on a busy machine */
@@ -41,6 +43,13 @@ bool guests_attached(void);
 
 void guests_start_fabric(struct guests *g);
 void guests_start_daemon(struct guests *g, int guest, const char *const *extra);
+
+/* Where a guest's settings are, once there are any. */
+#define GUESTS_PATH_MAX 96
+void guests_conf_path(const struct guests *g, int guest, char path[GUESTS_PATH_MAX]);
+
+/* Restarts a guest's daemon, which has to end well, with these settings; "": the usual ones. */
+void guests_configure(struct guests *g, int guest, const char *text);
 
 /* The program that an environment variable names; without it the test cannot go on. */
 const char *guests_program(const char *variable);
@@ -70,6 +79,10 @@ long proc_anon_kib(pid_t pid);
 /* How often the process has slept so far (voluntary context switches). */
 uint64_t proc_wakeups(pid_t pid);
 
+/* A member of a JSON object; without it "" or -1. */
+const char *json_text(struct json_object *o, const char *key);
+int json_number(struct json_object *o, const char *key);
+
 /* A number in the daemon's stats reply, by name; -1 when it is not there. */
 int64_t guests_stat(struct guests *g, int guest, const char *name);
 /* Waits until the statistic has the value; fails the test when that hangs. */
@@ -88,7 +101,7 @@ size_t pattern_check(const uint8_t *buf, size_t len, uint32_t stream, uint64_t p
 void pattern_send(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size_t len);
 void pattern_recv(struct smcdu_channel *ch, uint32_t stream, uint64_t *pos, size_t len);
 
-/* A new channel between the guests works: connects, sends 30 000 pattern bytes, closes. */
+/* A new channel between the guests works: connects, moves 30 000 pattern bytes, closes. */
 void guests_expect_works(struct guests *g);
 
 void sleep_ms(unsigned int ms);

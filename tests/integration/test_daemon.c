@@ -28,12 +28,10 @@
  * notifications; and smcd-user-cat, whose exit status scripts rely on.
  */
 static struct guests g;
-static char conf[128];
 
 static int setup(void **state)
 {
 	guests_start(&g, NULL);
-	snprintf(conf, sizeof(conf), "%s/a.conf", g.dir);
 	return 0;
 }
 
@@ -41,21 +39,6 @@ static int teardown(void **state)
 {
 	guests_stop(&g); /* asserts that the daemons end well: no charge is left */
 	return 0;
-}
-
-/* Restarts a guest's daemon with these settings. */
-static void configure(int guest, const char *text)
-{
-	const char *const extra[] = { "--config", conf, NULL };
-	FILE *f = fopen(conf, "we");
-	int status;
-
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-	status = guests_kill(&g.daemon[guest], SIGTERM);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	guests_start_daemon(&g, guest, extra);
 }
 
 static void expect_works(void)
@@ -100,29 +83,29 @@ static void use_up_channels(int error, const char *text)
 
 static void test_channels_per_user(void **state)
 {
-	configure(GUEST_A, "[limits]\nchannels_per_user = 2\n");
+	guests_configure(&g, GUEST_A, "[limits]\nchannels_per_user = 2\n");
 	use_up_channels(-EDQUOT, "limit");
-	configure(GUEST_A, "");
-	configure(GUEST_B, "[limits]\nchannels_per_user = 2\n");
+	guests_configure(&g, GUEST_A, "");
+	guests_configure(&g, GUEST_B, "[limits]\nchannels_per_user = 2\n");
 	use_up_channels(-ECONNREFUSED, "limit");
-	configure(GUEST_B, "");
+	guests_configure(&g, GUEST_B, "");
 }
 
 /* 64K + 4K and a send ring of 64K, for which 1M is charged until the peer's size is known. */
 static void test_bytes_per_user(void **state)
 {
-	configure(GUEST_B, "[smc]\nrcvbuf = 64K\n");
-	configure(GUEST_A, "[smc]\nrcvbuf = 64K\n[limits]\nbytes_per_user = 1300K\n");
+	guests_configure(&g, GUEST_B, "[smc]\nrcvbuf = 64K\n");
+	guests_configure(&g, GUEST_A, "[smc]\nrcvbuf = 64K\n[limits]\nbytes_per_user = 1300K\n");
 	use_up_channels(-EDQUOT, "limit");
-	configure(GUEST_A, "");
-	configure(GUEST_B, "");
+	guests_configure(&g, GUEST_A, "");
+	guests_configure(&g, GUEST_B, "");
 }
 
 static void test_listeners_per_user(void **state)
 {
 	struct smcdu_listener *l[3];
 
-	configure(GUEST_A, "[limits]\nlisteners_per_user = 2\n");
+	guests_configure(&g, GUEST_A, "[limits]\nlisteners_per_user = 2\n");
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_A], "one", 0, &l[0]), 0);
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_A], "two", 0, &l[1]), 0);
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_A], "three", 0, &l[2]), -EDQUOT);
@@ -132,7 +115,7 @@ static void test_listeners_per_user(void **state)
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_A], "three", 0, &l[2]), 0);
 	smcdu_listener_free(l[1]);
 	smcdu_listener_free(l[2]);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 static int dial(const char *path)
@@ -153,7 +136,7 @@ static void test_clients_per_user(void **state)
 	char *json = NULL;
 	int fds[4], r;
 
-	configure(GUEST_A, "[limits]\nclients_per_user = 4\n");
+	guests_configure(&g, GUEST_A, "[limits]\nclients_per_user = 4\n");
 	for (int i = 0; i < 4; i++)
 		fds[i] = dial(g.socket[GUEST_A]);
 	for (int i = 0; i < 50; i++) {
@@ -166,7 +149,7 @@ static void test_clients_per_user(void **state)
 	while (smcdu_query(g.ctx[GUEST_A], "stats", &json) == -EDQUOT)
 		sleep_ms(5);
 	free(json);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 	expect_works();
 }
 
@@ -228,7 +211,7 @@ static void test_linger(void **state)
 	uint64_t tx = 0, rx = 0;
 	char byte;
 
-	configure(GUEST_A, "[limits]\nlinger_s = 1\n");
+	guests_configure(&g, GUEST_A, "[limits]\nlinger_s = 1\n");
 	guests_connect(&g, GUEST_A, "linger", &a, &b);
 	pattern_send(a, 22, &tx, 1000);
 	smcdu_close(a);
@@ -236,7 +219,7 @@ static void test_linger(void **state)
 	pattern_recv(b, 22, &rx, 1000);
 	assert_int_equal(smcdu_recv(b, &byte, 1, 0), 0);
 	smcdu_close(b);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 	expect_works();
 }
 
@@ -259,24 +242,25 @@ static int exit_status(const char *const argv[])
 static void test_socket_owner(void **state)
 {
 	struct group *gr = getgrgid(getegid());
+	char text[256], path[128], conf[GUESTS_PATH_MAX];
 	const char *argv[] = { guests_program("SMCD_USERD"), "--config", conf, "--socket", NULL,
 		"--function", "vfio-user:/nonexistent", NULL };
-	char text[256], path[128];
 	struct stat st;
 	FILE *f;
 
 	assert_non_null(gr);
 	snprintf(text, sizeof(text), "[daemon]\ngroup = %s\nsocket_mode = 0620\n", gr->gr_name);
-	configure(GUEST_A, text);
+	guests_configure(&g, GUEST_A, text);
 	assert_int_equal(stat(g.socket[GUEST_A], &st), 0);
 	assert_int_equal(st.st_gid, getegid());
 	assert_int_equal(st.st_mode & 0777, 0620);
 	expect_works();
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 
 	/* no such group, and a socket that another daemon serves */
 	snprintf(path, sizeof(path), "%s/new.sock", g.dir);
 	argv[4] = path;
+	guests_conf_path(&g, GUEST_A, conf);
 	f = fopen(conf, "we");
 	assert_non_null(f);
 	fputs("[daemon]\ngroup = no-such-group\n", f);

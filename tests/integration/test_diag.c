@@ -24,13 +24,10 @@
  * operator of either guest finds code and text among its daemon's failures.
  */
 static struct guests g;
-static char conf[2][128];
 
 static int setup(void **state)
 {
 	guests_start(&g, NULL);
-	for (int i = 0; i < 2; i++)
-		snprintf(conf[i], sizeof(conf[i]), "%s/%c.conf", g.dir, 'a' + i);
 	return 0;
 }
 
@@ -40,19 +37,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A daemon with other settings; "" are the usual ones. */
-static void configure(int guest, const char *text)
-{
-	const char *const extra[] = { "--config", conf[guest], NULL };
-	FILE *f = fopen(conf[guest], "we");
-
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-	guests_kill(&g.daemon[guest], SIGTERM);
-	guests_start_daemon(&g, guest, extra);
-}
-
 static void fabric(const char *line)
 {
 	char command[512];
@@ -60,13 +44,6 @@ static void fabric(const char *line)
 	snprintf(command, sizeof(command), "'%s' --dir '%s/fabric' --command '%s' >/dev/null",
 		guests_program("ISM_FABRICD"), g.dir, line);
 	assert_int_equal(system(command), 0);
-}
-
-static const char *text_in(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : "";
 }
 
 /* The daemon's failures; to be put. */
@@ -94,9 +71,9 @@ static bool last_failure_is(int guest, const char *role, const char *by, uint32_
 	o = n ? json_object_array_get_idx(list, n - 1) : NULL;
 	if (o) {
 		snprintf(seen, size, "%s", json_object_to_json_string(o));
-		is = !strcmp(text_in(o, "role"), role) && !strcmp(text_in(o, "by"), by) &&
-			!strcmp(text_in(o, "diag"), diag ? code : "") &&
-			strstr(text_in(o, "text"), word);
+		is = !strcmp(json_text(o, "role"), role) && !strcmp(json_text(o, "by"), by) &&
+			!strcmp(json_text(o, "diag"), diag ? code : "") &&
+			strstr(json_text(o, "text"), word);
 	}
 	json_object_put(root);
 	return is;
@@ -142,13 +119,13 @@ static void test_here(void **state)
 	expect_refused("x@0x1d150000000000ff", -EHOSTUNREACH, 0x03030007, "not on the fabric");
 	expect_failure(GUEST_A, "client", "us", 0x03030007, "not on the fabric");
 
-	configure(GUEST_A, "[limits]\nchannels_per_user = 1\n");
+	guests_configure(&g, GUEST_A, "[limits]\nchannels_per_user = 1\n");
 	guests_connect(&g, GUEST_A, "one", &c, &s);
 	expect_refused("two@guest-b", -EDQUOT, 0x01010000, "limit");
 	expect_failure(GUEST_A, "client", "us", 0x01010000, "limit");
 	smcdu_close(c);
 	smcdu_close(s);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 static void test_networks(void **state)
@@ -158,11 +135,11 @@ static void test_networks(void **state)
 	g.own_functions = true;
 	snprintf(text, sizeof(text), "[function f]\nvfio-user = %s/fabric/ism0.sock\n"
 		"pnetid = NETA\n", g.dir);
-	configure(GUEST_A, text);
+	guests_configure(&g, GUEST_A, text);
 	g.own_functions = false;
 	expect_refused("x@guest-b", -ENETUNREACH, 0x03030001, "pnetid");
 	expect_failure(GUEST_A, "client", "us", 0x03030001, "pnetid");
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 static void test_no_function(void **state)
@@ -209,7 +186,7 @@ static void test_backlog_and_quota(void **state)
 	smcdu_close(c);
 	smcdu_listener_free(l);
 
-	configure(GUEST_B, "[limits]\nchannels_per_user = 1\n");
+	guests_configure(&g, GUEST_B, "[limits]\nchannels_per_user = 1\n");
 	guests_connect(&g, GUEST_A, "one", &c, &s);
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "two", 0, &l), 0);
 	expect_refused("two@guest-b", -ECONNREFUSED, 0x01010000, "limit");
@@ -218,20 +195,20 @@ static void test_backlog_and_quota(void **state)
 	smcdu_listener_free(l);
 	smcdu_close(c);
 	smcdu_close(s);
-	configure(GUEST_B, "");
+	guests_configure(&g, GUEST_B, "");
 }
 
 static void test_enterprise_ids(void **state)
 {
 	struct smcdu_listener *l;
 
-	configure(GUEST_A, "[smc]\nueid = OURS\nueid = OURS.TOO\n");
+	guests_configure(&g, GUEST_A, "[smc]\nueid = OURS\nueid = OURS.TOO\n");
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "eid", 0, &l), 0);
 	expect_refused("eid@guest-b", -EPROTO, 0x03030001, "enterprise id");
 	expect_failure(GUEST_A, "client", "peer", 0x03030001, "enterprise id");
 	expect_failure(GUEST_B, "server", "us", 0x03030001, "OURS, OURS.TOO");
 	smcdu_listener_free(l);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 static void test_path(void **state)
@@ -274,8 +251,8 @@ static void test_dmb_limit(void **state)
 	setrlimit(RLIMIT_NOFILE, &rl);
 	if (rl.rlim_max < 8192)
 		skip();
-	configure(GUEST_A, many);
-	configure(GUEST_B, many);
+	guests_configure(&g, GUEST_A, many);
+	guests_configure(&g, GUEST_B, many);
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "dmb", 0, &l), 0);
 	for (; n < INDEXES && smcdu_connect(g.ctx[GUEST_A], "dmb@guest-b", &c[n]) == 0; n++)
 		assert_int_equal(smcdu_accept(l, 0, &s[n]), 0);
@@ -288,8 +265,8 @@ static void test_dmb_limit(void **state)
 		smcdu_close(s[n]);
 	}
 	smcdu_listener_free(l);
-	configure(GUEST_A, "");
-	configure(GUEST_B, "");
+	guests_configure(&g, GUEST_A, "");
+	guests_configure(&g, GUEST_B, "");
 }
 
 /* The device refuses a DMB, for a reason that nobody knows. */
@@ -312,8 +289,8 @@ static void test_vlan(void **state)
 {
 	struct smcdu_listener *l;
 
-	configure(GUEST_A, "[peer guest-b]\nvlan = 7\n");
-	configure(GUEST_B, ""); /* no group is left of before */
+	guests_configure(&g, GUEST_A, "[peer guest-b]\nvlan = 7\n");
+	guests_configure(&g, GUEST_B, ""); /* no group is left of before */
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "vlan", 0, &l), 0);
 	expect_refused("nobody@guest-b", -ECONNREFUSED, 0x03010000, ""); /* the link is up */
 	fabric("fault 0 fail-command 1");
@@ -323,7 +300,7 @@ static void test_vlan(void **state)
 	fabric("clear 0");
 	smcdu_listener_free(l);
 	guests_expect_works(&g);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 /* ---- time, and disagreement ---- */
@@ -363,7 +340,7 @@ static size_t groups(int guest)
 /* A group ended unheard: the kernel's code for it passes between the daemons, nobody else notices. */
 static void test_out_of_sync(void **state)
 {
-	configure(GUEST_A, "[smc]\nlgr_idle_s = 2\n");
+	guests_configure(&g, GUEST_A, "[smc]\nlgr_idle_s = 2\n");
 	guests_expect_works(&g);
 	guests_wait_stat(&g, GUEST_A, "channels", 0);
 	fabric("fault 1 drop-events 1000"); /* others may be under way */
@@ -373,7 +350,7 @@ static void test_out_of_sync(void **state)
 	assert_int_equal(groups(GUEST_B), 1);
 	guests_expect_works(&g);
 	expect_failure(GUEST_B, "server", "peer", 0x04000000, "it declined");
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 /* ---- other versions, seen by a peer that sends what it likes ---- */

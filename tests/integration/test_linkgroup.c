@@ -21,13 +21,10 @@
  * in both directions, kept for a while, ended by time, by want of room, by a peer's word.
  */
 static struct guests g;
-static char conf[2][128];
 
 static int setup(void **state)
 {
 	guests_start(&g, NULL);
-	for (int i = 0; i < 2; i++)
-		snprintf(conf[i], sizeof(conf[i]), "%s/%c.conf", g.dir, 'a' + i);
 	return 0;
 }
 
@@ -37,37 +34,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A daemon with other settings, and both without groups. */
-static void configure(int guest, const char *text)
-{
-	const char *const extra[] = { "--config", conf[guest], NULL };
-	FILE *f = fopen(conf[guest], "we");
-
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-	guests_kill(&g.daemon[guest], SIGTERM);
-	guests_start_daemon(&g, guest, extra);
-}
-
 struct group {
 	char id[16], peer_id[16], peer[64], state[16], role[16], host[40], eid[40];
 	int vlan, conns, release, version;
 };
-
-static const char *text_in(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : "";
-}
-
-static int number_in(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	return json_object_object_get_ex(o, key, &v) ? json_object_get_int(v) : -1;
-}
 
 /* How many the daemon has, and up to @max of them. */
 static unsigned int groups(int guest, struct group *ret, unsigned int max)
@@ -84,17 +54,17 @@ static unsigned int groups(int guest, struct group *ret, unsigned int max)
 	for (i = 0; i < n && i < max; i++) {
 		o = json_object_array_get_idx(list, i);
 		memset(&ret[i], 0, sizeof(ret[i]));
-		snprintf(ret[i].id, sizeof(ret[i].id), "%s", text_in(o, "id"));
-		snprintf(ret[i].peer_id, sizeof(ret[i].peer_id), "%s", text_in(o, "peer_id"));
-		snprintf(ret[i].peer, sizeof(ret[i].peer), "%s", text_in(o, "peer"));
-		snprintf(ret[i].state, sizeof(ret[i].state), "%s", text_in(o, "state"));
-		snprintf(ret[i].role, sizeof(ret[i].role), "%s", text_in(o, "role"));
-		snprintf(ret[i].host, sizeof(ret[i].host), "%s", text_in(o, "peer_host"));
-		snprintf(ret[i].eid, sizeof(ret[i].eid), "%s", text_in(o, "eid"));
-		ret[i].vlan = number_in(o, "vlan");
-		ret[i].conns = number_in(o, "conns");
-		ret[i].release = number_in(o, "peer_release");
-		ret[i].version = number_in(o, "version");
+		snprintf(ret[i].id, sizeof(ret[i].id), "%s", json_text(o, "id"));
+		snprintf(ret[i].peer_id, sizeof(ret[i].peer_id), "%s", json_text(o, "peer_id"));
+		snprintf(ret[i].peer, sizeof(ret[i].peer), "%s", json_text(o, "peer"));
+		snprintf(ret[i].state, sizeof(ret[i].state), "%s", json_text(o, "state"));
+		snprintf(ret[i].role, sizeof(ret[i].role), "%s", json_text(o, "role"));
+		snprintf(ret[i].host, sizeof(ret[i].host), "%s", json_text(o, "peer_host"));
+		snprintf(ret[i].eid, sizeof(ret[i].eid), "%s", json_text(o, "eid"));
+		ret[i].vlan = json_number(o, "vlan");
+		ret[i].conns = json_number(o, "conns");
+		ret[i].release = json_number(o, "peer_release");
+		ret[i].version = json_number(o, "version");
 	}
 	json_object_put(root);
 	return n;
@@ -191,7 +161,7 @@ static void test_idle(void **state)
 	struct smcdu_channel *c, *s;
 	struct group a;
 
-	configure(GUEST_B, "[smc]\nlgr_idle_s = 1\n");
+	guests_configure(&g, GUEST_B, "[smc]\nlgr_idle_s = 1\n");
 	guests_connect(&g, GUEST_A, "idle", &c, &s);
 	a = only_group(GUEST_A);
 	sleep_ms(1200); /* not while there is a connection */
@@ -204,7 +174,7 @@ static void test_idle(void **state)
 	assert_string_not_equal(only_group(GUEST_A).id, a.id);
 	smcdu_close(c);
 	smcdu_close(s);
-	configure(GUEST_B, "");
+	guests_configure(&g, GUEST_B, "");
 	wait_groups(GUEST_A, 0); /* went with the link */
 }
 
@@ -241,7 +211,7 @@ static void test_vlan(void **state)
 {
 	struct smcdu_channel *c, *s;
 
-	configure(GUEST_A, "[smc]\nlgr_idle_s = 1\n[peer guest-b]\nvlan = 100\n");
+	guests_configure(&g, GUEST_A, "[smc]\nlgr_idle_s = 1\n[peer guest-b]\nvlan = 100\n");
 	assert_false(is_member(GUEST_A, 100));
 	guests_connect(&g, GUEST_A, "tagged", &c, &s);
 	assert_int_equal(only_group(GUEST_A).vlan, 100);
@@ -252,7 +222,7 @@ static void test_vlan(void **state)
 	smcdu_close(s);
 	wait_groups(GUEST_A, 0);
 	assert_false(is_member(GUEST_A, 100));
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 /* ---- limits and a third guest ---- */
@@ -277,7 +247,7 @@ static void test_limit(void **state)
 	struct x_channel xc;
 	struct guest_x x;
 
-	configure(GUEST_A, "[limits]\nlink_groups = 1\n");
+	guests_configure(&g, GUEST_A, "[limits]\nlink_groups = 1\n");
 	x_open(&x, &g);
 	x_link(&x);
 	assert_int_equal(smcdu_listen(g.ctx[GUEST_A], "both", 0, &l), 0);
@@ -298,7 +268,7 @@ static void test_limit(void **state)
 	x_close(&x);
 	wait_groups(GUEST_A, 0);
 	guests_expect_works(&g);
-	configure(GUEST_A, "");
+	guests_configure(&g, GUEST_A, "");
 }
 
 /* ---- events ---- */
