@@ -8,65 +8,11 @@
 #include <unistd.h>
 
 #include "smcd/perf/baseline.h"
+#include "smcd/perf/link_fd.h"
 #include "vfio/base/fd.h"
 
-struct pipe_link {
-	struct link base;
-	int rx, tx;
-};
-
-static struct pipe_link *self(struct link *l)
-{
-	return (struct pipe_link *)(void *)l;
-}
-
 /* The reader is killed, or lives longer than the writer: no SIGPIPE. */
-static int pipe_send(struct link *l, const void *buf, size_t len)
-{
-	const char *p = buf;
-
-	while (len) {
-		ssize_t n = write(self(l)->tx, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int pipe_recv(struct link *l, void *buf, size_t len)
-{
-	char *p = buf;
-
-	while (len) {
-		ssize_t n = read(self(l)->rx, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static void pipe_close(struct link *l)
-{
-	close(self(l)->rx);
-	close(self(l)->tx);
-	free(l);
-}
-
-static const struct link_ops pipe_ops = {
-	.send = pipe_send,
-	.recv = pipe_recv,
-	.close = pipe_close,
-};
+static const struct fd_calls pipe_calls = { .put = write, .get = read };
 
 struct pipes {
 	int fd[2][2]; /* by the side that reads; read end, write end */
@@ -103,16 +49,10 @@ static int open_pipes(const struct base_params *params, void **shared)
 static int end_pipes(void *shared, unsigned int side, struct link **ret)
 {
 	struct pipes *p = shared;
-	struct pipe_link *l = malloc(sizeof(*l));
+	int rx = fd_steal(&p->fd[side][0]), tx = fd_steal(&p->fd[1 - side][1]);
 
-	if (l)
-		*l = (struct pipe_link){ .base.ops = &pipe_ops, .rx = fd_steal(&p->fd[side][0]),
-			.tx = fd_steal(&p->fd[1 - side][1]) };
 	close_pipes(p);
-	if (!l)
-		return -ENOMEM;
-	*ret = &l->base;
-	return 0;
+	return link_fd(&pipe_calls, rx, tx, SIZE_MAX, ret);
 }
 
 const struct baseline base_pipe = {

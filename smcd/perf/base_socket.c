@@ -11,69 +11,24 @@
 #include <unistd.h>
 
 #include "smcd/perf/baseline.h"
+#include "smcd/perf/link_fd.h"
 #include "vfio/base/fd.h"
 
-struct socket_link {
-	struct link base;
-	int fd;
-	size_t most; /* per send() */
-};
-
-static int fd_of(const struct link *l)
+static ssize_t socket_put(int fd, const void *buf, size_t len)
 {
-	return ((const struct socket_link *)(const void *)l)->fd;
+	return send(fd, buf, len, MSG_NOSIGNAL);
 }
 
-static int socket_send(struct link *l, const void *buf, size_t len)
+static ssize_t socket_get(int fd, void *buf, size_t len)
 {
-	size_t most = ((const struct socket_link *)(const void *)l)->most;
-	const char *p = buf;
-
-	while (len) {
-		ssize_t n = send(fd_of(l), p, len < most ? len : most, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return recv(fd, buf, len, MSG_WAITALL);
 }
 
-static int socket_recv(struct link *l, void *buf, size_t len)
-{
-	char *p = buf;
-
-	while (len) {
-		ssize_t n = recv(fd_of(l), p, len, MSG_WAITALL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static void socket_close(struct link *l)
-{
-	close(fd_of(l));
-	free(l);
-}
-
-static const struct link_ops socket_ops = {
-	.send = socket_send,
-	.recv = socket_recv,
-	.close = socket_close,
-};
+static const struct fd_calls socket_calls = { .put = socket_put, .get = socket_get };
 
 struct socket_pair {
 	int fd[2];
-	size_t most;
+	size_t most; /* per send() */
 };
 
 /* Beyond the system's limit where this process may. */
@@ -152,19 +107,12 @@ static int open_pair(const struct base_params *p, int type, void **shared)
 static int end_pair(void *shared, unsigned int side, struct link **ret)
 {
 	struct socket_pair *pair = shared;
-	struct socket_link *l = malloc(sizeof(*l));
+	int fd = fd_steal(&pair->fd[side]);
+	size_t most = pair->most;
 
 	fd_closep(&pair->fd[1 - side]);
-	if (l)
-		*l = (struct socket_link){ .base.ops = &socket_ops, .fd = pair->fd[side],
-			.most = pair->most };
-	else
-		fd_closep(&pair->fd[side]);
 	free(pair);
-	if (!l)
-		return -ENOMEM;
-	*ret = &l->base;
-	return 0;
+	return link_fd(&socket_calls, fd, fd, most, ret);
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */
