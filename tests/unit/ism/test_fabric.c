@@ -8,224 +8,17 @@
  * region or the BARs of ism-vfio-pci. With "attached" the fabric hands every DMB to its writer, whose
  * moves are then executed in this process.
  */
-#include <dirent.h>
+#include "rig.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
-#include "ism/dev.h"
-#include "ism/model/function.h"
 #include "ism/proto.h"
-#include "vfio/attached.h"
-#include "vfio/base/fd.h"
-#include "vfio/user/client.h"
-#include "ism_double.h"
-
-#define NFUNC	3
-#define HANG_NS UINT64_C(20000000000) /* whatever takes longer hangs */
-#define SIZE	(64u * 1024u)
-
-static char dir[] = "/tmp/ism-fabric-XXXXXX";
-static char dir_used[sizeof(dir)];
-static const char *fabricd; /* the program; NULL: the double */
-static struct ism_double_params params_double = { .functions = NFUNC };
-static struct fabric *model; /* of the double */
-static pid_t fabric;
-static bool attached;
-
-/* A function and what its handlers saw. */
-static struct side {
-	struct ism_dev *dev;
-	struct ism_dmb *dmb; /* the one delivered last */
-	unsigned int signals;
-	struct ism_event ev[64];
-	unsigned int nev;
-	unsigned int overruns;
-} side[NFUNC];
-
-static void on_dmb(void *ctx, struct ism_dmb *dmb, uint16_t mask)
-{
-	struct side *s = ctx;
-
-	s->dmb = dmb;
-	s->signals++;
-}
-
-static void on_event(void *ctx, const struct ism_event *ev)
-{
-	struct side *s = ctx;
-
-	if (s->nev < 64)
-		s->ev[s->nev++] = *ev;
-}
-
-static void on_overrun(void *ctx)
-{
-	((struct side *)ctx)->overruns++;
-}
-
-static const struct ism_handler handler = { .dmb = on_dmb, .event = on_event,
-	.overrun = on_overrun };
-
-static int open_device(int n, struct vfio_device **vdev)
-{
-	struct vu_client_params client;
-	struct vfio_device *below = NULL;
-	char path[64];
-	int r;
-
-	if (!fabricd)
-		return ism_double_open((unsigned int)n, vdev);
-	snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, n);
-	client = (struct vu_client_params){ .path = path, .timeout_ms = 20000 };
-	r = vu_client_open(&client, &below);
-	if (r < 0 || !attached) {
-		*vdev = below;
-		return r;
-	}
-	return vfio_attached_open(below, vdev);
-}
-
-static int open_side(int n)
-{
-	struct ism_params params = { .handler = &handler, .ctx = &side[n], .name = "test",
-		.map_dmbs = attached };
-	struct vfio_device *vdev;
-	struct zpci *z;
-	int r;
-
-	side[n] = (struct side){ 0 };
-	r = open_device(n, &vdev);
-	if (r == 0)
-		r = zpci_open(vdev, &z);
-	if (r == 0)
-		r = ism_open(z, &params, &side[n].dev);
-	return r;
-}
-
-/* The fabric announces itself by a line of output, once its sockets listen. */
-static int start_fabric(void)
-{
-	int out[2];
-	char functions[8], line[256];
-	ssize_t n;
-
-	snprintf(functions, sizeof(functions), "%d", NFUNC);
-	if (pipe(out) < 0)
-		return -1;
-	fabric = fork();
-	if (fabric == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(out[1], STDOUT_FILENO);
-		close(out[0]);
-		close(out[1]);
-		execl(fabricd, "ism-fabricd", "--functions", functions, "--dir",
-			dir_used, NULL);
-		_exit(127);
-	}
-	close(out[1]);
-	n = read(out[0], line, sizeof(line)); /* end of file when it does not start */
-	close(out[0]);
-	return n > 0 ? 0 : -1;
-}
-
-static void end_fabric(int sig)
-{
-	if (fabric <= 0)
-		return;
-	kill(fabric, sig);
-	waitpid(fabric, NULL, 0);
-	fabric = -1;
-}
-
-static int teardown(void **state)
-{
-	char path[64];
-
-	for (int i = 0; i < NFUNC; i++)
-		side[i].dev = ism_close(side[i].dev);
-	if (!fabricd)
-		return ism_double_stop();
-	end_fabric(SIGTERM);
-	for (int i = 0; i < NFUNC; i++) { /* left behind only by one that was killed */
-		snprintf(path, sizeof(path), "%s/ism%d.sock", dir_used, i);
-		unlink(path);
-	}
-	snprintf(path, sizeof(path), "%s/control.sock", dir_used);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/lock", dir_used);
-	unlink(path);
-	return rmdir(dir_used);
-}
-
-static int setup(void **state)
-{
-	int r;
-
-	memcpy(dir_used, dir, sizeof(dir));
-	if (fabricd && !mkdtemp(dir_used))
-		return -1;
-	r = fabricd ? start_fabric() : ism_double_start(&params_double, &model);
-	for (int i = 0; i < NFUNC && r == 0; i++)
-		r = open_side(i);
-	if (r < 0)
-		teardown(state);
-	return r;
-}
-
-/* Polls @n until @cond holds. */
-#define POLL_UNTIL(n, cond)                                                                        \
-	do {                                                                                       \
-		uint64_t until = clock_ns() + HANG_NS;                                             \
-		while (!(cond)) {                                                                  \
-			assert_true(clock_ns() < until);                                           \
-			ism_poll(side[n].dev);                                                     \
-		}                                                                                  \
-	} while (0)
-
-static struct ism_dmb *reg(int owner, int writer)
-{
-	struct ism_dmb *dmb;
-
-	assert_int_equal(ism_register_dmb(side[owner].dev, ism_gid(side[writer].dev), SIZE, NULL,
-				 &dmb), 0);
-	if (attached && owner != writer) {
-		assert_int_equal(ism_consent(side[owner].dev, ism_gid(side[writer].dev)), 0);
-		ism_forget_peer(side[writer].dev, ism_gid(side[owner].dev));
-		assert_int_equal(ism_map_dmb(side[writer].dev, ism_gid(side[owner].dev), dmb->token,
-					 SIZE), 0);
-	}
-	return dmb;
-}
-
-static int move1(int from, const struct ism_dmb *to, uint32_t offset, const void *data,
-	uint32_t len, bool sf)
-{
-	const struct ism_move m = { .token = to->token, .offset = offset, .len = len,
-		.data = data, .sf = sf };
-	size_t done;
-
-	return ism_move_data(side[from].dev, &m, 1, &done);
-}
-
-static bool has_event(int n, uint32_t type, uint32_t code, uint64_t tok)
-{
-	for (unsigned int i = 0; i < side[n].nev; i++)
-		if (side[n].ev[i].type == type && side[n].ev[i].code == code &&
-			side[n].ev[i].tok == tok)
-			return true;
-	return false;
-}
 
 static void test_profile(void **state)
 {
@@ -381,7 +174,7 @@ static void test_reset(void **state)
 	POLL_UNTIL(0, has_event(0, ISM_EVENT_DEV, ISM_EV_GID_DISABLED, gid1));
 	assert_int_equal(ism_move_data(side[0].dev, &m, 1, &done), -EIO);
 	side[1].dev = ism_close(side[1].dev);
-	assert_int_equal(open_side(1), 0);
+	assert_int_equal(rig_open(1), 0);
 	assert_int_equal(ism_query_remote_gid(side[0].dev, gid1, false, 0), 0);
 	assert_int_equal(move1(1, dmb, 0, &word, 8, false), 0);
 }
@@ -393,214 +186,6 @@ static void test_close_tells_the_peer(void **state)
 	reg(0, 1);
 	side[1].dev = ism_close(side[1].dev);
 	POLL_UNTIL(0, has_event(0, ISM_EVENT_DEV, ISM_EV_GID_DISABLED, gid1));
-}
-
-static unsigned int count_fds(pid_t pid)
-{
-	unsigned int n = 0;
-	char path[64];
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	d = opendir(path);
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
-/* What the owner offers the writer gets, once, and both see the same memory. */
-static void test_attach(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-	unsigned int before = count_fds(fabric);
-	int more[2], got[3];
-	uint8_t *p;
-
-	assert_true(ism_can_attach(side[0].dev) && ism_can_attach(side[1].dev));
-	assert_int_equal(ism_take_dmb(side[1].dev, dmb->token, SIZE, got, 3), -ENOENT);
-	assert_int_equal(pipe(more), 0);
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb, more, 2), 0);
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb, more, 2), -EALREADY);
-	assert_int_equal(count_fds(fabric), before + 3);
-	/* neither the owner nor anybody else */
-	assert_int_equal(ism_take_dmb(side[0].dev, dmb->token, SIZE, got, 3), -ENOENT);
-	assert_int_equal(ism_take_dmb(side[2].dev, dmb->token, SIZE, got, 3), -ENOENT);
-	assert_int_equal(ism_take_dmb(side[1].dev, dmb->token, SIZE, got, 3), 0);
-	assert_int_equal(ism_take_dmb(side[1].dev, dmb->token, SIZE, got, 3), -ENOENT);
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb, more, 2), -EALREADY);
-	assert_int_equal(count_fds(fabric), before);
-
-	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, got[0], 0);
-	assert_ptr_not_equal(p, MAP_FAILED);
-	memcpy(p + SIZE - 5, "hello", 5);
-	assert_memory_equal((uint8_t *)dmb->va + SIZE - 5, "hello", 5);
-	munmap(p, SIZE);
-	assert_int_equal(write(got[2], "x", 1), 1); /* the descriptors in their order */
-	assert_int_equal(read(more[0], &(char){ 0 }, 1), 1);
-	for (int i = 0; i < 3; i++)
-		close(got[i]);
-	close(more[0]);
-	close(more[1]);
-}
-
-/* An offer lives as long as its DMB, whatever ends that. */
-static void test_offers_end(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-	unsigned int before = count_fds(fabric);
-	uint64_t token = dmb->token;
-	int got[1];
-
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb, NULL, 0), 0);
-	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb), 0);
-	assert_int_equal(ism_take_dmb(side[1].dev, token, SIZE, got, 1), -ENOENT);
-	assert_int_equal(count_fds(fabric), before);
-
-	dmb = reg(0, 1);
-	token = dmb->token;
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb, NULL, 0), 0);
-	/* somebody who expects more than there is gets nothing */
-	assert_int_equal(ism_take_dmb(side[1].dev, token, SIZE, got, 2), -EPROTO);
-	dmb = reg(0, 1);
-	token = dmb->token;
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb, NULL, 0), 0);
-	side[0].dev = ism_close(side[0].dev);
-	assert_int_equal(ism_take_dmb(side[1].dev, token, SIZE, got, 1), -ENOENT);
-	assert_int_equal(open_side(0), 0);
-	assert_int_equal(count_fds(fabric), before - 1); /* nor the memory of the first DMB */
-}
-
-static void test_offers_have_a_limit(void **state)
-{
-	struct ism_dmb *dmb[ATTACH_MAX_OFFERS + 1];
-	int got[1];
-
-	for (unsigned int i = 0; i <= ATTACH_MAX_OFFERS; i++)
-		assert_int_equal(ism_register_dmb(side[0].dev, ism_gid(side[1].dev), 16384, NULL,
-					 &dmb[i]), 0);
-	for (unsigned int i = 0; i < ATTACH_MAX_OFFERS; i++)
-		assert_int_equal(ism_offer_dmb(side[0].dev, dmb[i], NULL, 0), 0);
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb[ATTACH_MAX_OFFERS], NULL, 0), -ENOSPC);
-	assert_int_equal(ism_take_dmb(side[1].dev, dmb[7]->token, 16384, got, 1), 0);
-	close(got[0]);
-	assert_int_equal(ism_offer_dmb(side[0].dev, dmb[ATTACH_MAX_OFFERS], NULL, 0), 0);
-}
-
-static void test_fabric_dies(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-	struct pollfd p = { .fd = ism_liveness_fd(side[0].dev), .events = POLLIN };
-	uint64_t word = 1;
-
-	end_fabric(SIGKILL);
-	assert_int_equal(poll(&p, 1, 20000), 1);
-	assert_int_equal(ism_probe(side[0].dev), -ENODEV);
-	assert_int_equal(move1(1, dmb, 0, &word, 8, false), -ENODEV);
-	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb), -ENODEV);
-	assert_int_equal(ism_poll(side[0].dev), 0);
-}
-
-static const char *ism_transport(int n)
-{
-	return zpci_caps(ism_zpci(side[n].dev))->transport;
-}
-
-/* Instructions that reached the functions. */
-static uint64_t model_count(bool stores)
-{
-	uint64_t n = 0;
-
-	for (unsigned int i = 0; i < NFUNC; i++)
-		n += stores ? model->fn[i]->count.pcistb : model->fn[i]->count.pcilg;
-	return n;
-}
-
-/* Everything above went through one transport, and one only. */
-static void test_transport(void **state)
-{
-	const struct ism_double_count *c = ism_double_count();
-	struct ism_dmb *dmb = reg(0, 1);
-	static uint8_t data[SIZE];
-
-	assert_int_equal(move1(1, dmb, 0, data, sizeof(data), true), 0);
-	if (params_double.kind == ISM_DOUBLE_REGION) {
-		assert_string_equal(ism_transport(0), "zpci-io-region");
-		assert_true(c->region_writes > 100);
-		assert_int_equal(c->bar_reads + c->bar_writes + c->odd_region_writes, 0);
-		assert_int_equal(c->region_reads, NFUNC); /* the header */
-	} else {
-		assert_string_equal(ism_transport(0), "ism-vfio-pci");
-		assert_true(c->bar_writes > 50 && c->bar_reads > 20);
-		/* no store and no load was more or less than one instruction */
-		assert_int_equal(c->bar_writes, model_count(true));
-		assert_int_equal(c->bar_reads, model_count(false));
-	}
-}
-
-/* The kernel asks for the device back; nothing else is tried on it then. */
-static void test_unplugged(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-	struct pollfd p = { .fd = ism_liveness_fd(side[1].dev), .events = POLLIN };
-	uint64_t word = 1;
-
-	function_unplug(model->fn[1]);
-	assert_int_equal(poll(&p, 1, 20000), 1);
-	assert_int_equal(move1(1, dmb, 0, &word, 8, false), -EIO);
-	assert_int_equal(ism_probe(side[1].dev), -ENODEV);
-	assert_int_equal(move1(1, dmb, 0, &word, 8, false), -ENODEV);
-	assert_int_equal(ism_probe(side[0].dev), 0);
-}
-
-/* Memory is locked for sources only where that is good for something; they work either way. */
-static void test_sources(void **state)
-{
-	const struct ism_double_count *c = ism_double_count();
-	unsigned int maps = c->maps, unmaps = c->unmaps, region;
-	struct ism_dmb *dmb = reg(0, 1);
-	int fd = fd_memfd("source", SIZE);
-	uint8_t *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	uint64_t iova = 1;
-
-	assert_ptr_not_equal(p, MAP_FAILED);
-	memset(p, 0x5a, SIZE);
-	region = params_double.kind == ISM_DOUBLE_REGION;
-	assert_int_equal(c->maps - maps, 1); /* the DMB */
-	assert_int_equal(ism_map_source(side[1].dev, p, SIZE, fd, 0, &iova), 0);
-	assert_int_equal(c->maps - maps, 1 + region);
-	assert_int_equal(move1(1, dmb, 0, p, SIZE, true), 0);
-	assert_memory_equal(dmb->va, p, SIZE);
-	assert_int_equal(ism_unmap_source(side[1].dev, iova, SIZE), 0);
-	assert_int_equal(c->unmaps - unmaps, region);
-	munmap(p, SIZE);
-	close(fd);
-}
-
-/* In error state and recovered by itself, it answers as before, but has forgotten us. */
-static void test_forgotten(void **state)
-{
-	assert_int_equal(ism_probe(side[0].dev), 0);
-	function_enter_error(model->fn[0]);
-	assert_int_equal(ism_probe(side[0].dev), -EIO);
-	function_leave_error(model->fn[0]);
-	assert_int_equal(ism_probe(side[0].dev), -ESTALE);
-	assert_int_equal(ism_probe(side[1].dev), 0);
-}
-
-/* A line for the fabric's control socket. */
-static void tell_fabric(const char *line)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		execl(fabricd, "ism-fabricd", "--dir", dir_used, "--command", line, NULL);
-		_exit(127);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 /* ---- what travels together ------------------------------------------------------------------- */
@@ -705,7 +290,7 @@ static void test_retire_refused(void **state)
 	const struct ism_counters *c = ism_counters(side[0].dev);
 
 	POLL_UNTIL(0, c->quarantined == 0);
-	tell_fabric("fault 0 fail-command 1 0x0108");
+	rig_tell("fault 0 fail-command 1 0x0108");
 	for (int i = 0; i < 3; i++)
 		ism_retire_dmb(side[0].dev, dmb[i]);
 	POLL_UNTIL(0, c->quarantined == 0);
@@ -715,262 +300,47 @@ static void test_retire_refused(void **state)
 	assert_int_equal(ism_probe(side[0].dev), 0);
 }
 
-/* ---- windows --------------------------------------------------------------------------------- */
-
-static uint64_t here(int n)
-{
-	return zpci_counters(ism_zpci(side[n].dev))->attached;
-}
-
-static uint64_t there(int n)
-{
-	return zpci_counters(ism_zpci(side[n].dev))->pcistb;
-}
-
-/* A move of 8 bytes, and that it was executed @where (1: in this process) with this result. */
-static void expect_move(struct ism_dmb *dmb, int where, int want)
-{
-	uint64_t before_here = here(1), before_there = there(1);
-	static uint64_t word;
-
-	word++;
-	assert_int_equal(move1(1, dmb, 64, &word, 8, true), want);
-	assert_int_equal(here(1) - before_here, where);
-	assert_int_equal(there(1) - before_there, !where);
-	if (want == 0)
-		assert_memory_equal((uint8_t *)dmb->va + 64, &word, 8);
-}
-
-static void test_windows_count(void **state)
-{
-	static uint8_t data[3 * 4096 + 5];
-	struct ism_dmb *dmb = reg(0, 1);
-	const struct zpci_counters *c = zpci_counters(ism_zpci(side[1].dev));
-	const struct zpci_counters old = *c;
-
-	memset(data, 7, sizeof(data));
-	assert_int_equal(move1(1, dmb, 4000, data, sizeof(data), true), 0);
-	assert_memory_equal((uint8_t *)dmb->va + 4000, data, sizeof(data));
-	assert_int_equal(c->attached - old.attached, 4);
-	assert_int_equal(c->attached_bytes - old.attached_bytes, sizeof(data));
-	assert_int_equal(c->pcistb - old.pcistb + c->batches - old.batches, 0);
-	assert_int_equal(c->pcistb_bytes - old.pcistb_bytes, 0);
-	POLL_UNTIL(0, side[0].signals > 0);
-	assert_ptr_equal(side[0].dmb, dmb);
-	/* once for each ring, and for this DMB alone */
-	assert_int_equal(ism_poll(side[0].dev), 0);
-	assert_int_equal(side[0].signals, 1);
-}
-
-/* Whatever ends a DMB ends its window; the error is the device's. */
-static void test_windows_end(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1), *other = reg(0, 1);
-	uint64_t word = 1, before;
-	const struct ism_move m = { .token = dmb->token, .len = 8, .data = &word };
-	const struct ism_move late = { .token = other->token, .len = 8, .data = &word };
-	size_t done;
-
-	expect_move(dmb, 1, 0);
-	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb), 0);
-	before = here(1);
-	assert_int_equal(ism_move_data(side[1].dev, &m, 1, &done), -EIO);
-	assert_int_equal(here(1), before);
-	expect_move(other, 1, 0);
-	ism_unmap_dmb(side[1].dev, other->token);
-	expect_move(other, 0, 0);
-	assert_int_equal(ism_map_dmb(side[1].dev, ism_gid(side[0].dev), other->token, SIZE), 0);
-	expect_move(other, 1, 0);
-	side[0].dev = ism_close(side[0].dev);
-	before = here(1);
-	assert_int_equal(ism_move_data(side[1].dev, &late, 1, &done), -EIO);
-	assert_int_equal(here(1), before);
-}
-
-/* Faults and knobs have the effect they are for. */
-static void test_windows_shut(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-
-	expect_move(dmb, 1, 0);
-	tell_fabric("fault 1 fail-store 1");
-	expect_move(dmb, 0, -EIO);
-	expect_move(dmb, 1, 0);
-	tell_fabric("knob torn_writes 1");
-	expect_move(dmb, 0, 0);
-	tell_fabric("knob torn_writes 0");
-	tell_fabric("knob ieq_overflow 1"); /* no business of a store */
-	expect_move(dmb, 1, 0);
-	tell_fabric("fault 1 slow 1");
-	expect_move(dmb, 0, 0);
-	tell_fabric("clear 1");
-	expect_move(dmb, 1, 0);
-	tell_fabric("knob attach_stores 0");
-	expect_move(dmb, 0, 0);
-	assert_int_equal(ism_consent(side[2].dev, ism_gid(side[1].dev)), -EOPNOTSUPP);
-	tell_fabric("knob attach_stores 1");
-	tell_fabric("fault 0 error");
-	expect_move(dmb, 0, -EIO); /* the owner's error state */
-	tell_fabric("knob error_keeps 1");
-	tell_fabric("clear 0");
-	tell_fabric("knob error_keeps 0");
-	expect_move(dmb, 1, 0);
-	tell_fabric("fault 1 error");
-	expect_move(dmb, 0, -EIO);
-}
-
-/* The costed mode charges a window's stores, too. */
-static void test_windows_cost(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-	uint64_t begin;
-
-	tell_fabric("knob store_ns 200000");
-	tell_fabric("knob store_ps_byte 1000000");
-	begin = clock_ns();
-	expect_move(dmb, 1, 0);
-	assert_true(clock_ns() - begin >= 208000);
-	tell_fabric("knob store_ns 0");
-	tell_fabric("knob store_ps_byte 0");
-	expect_move(dmb, 1, 0);
-}
-
-/* Only the writer, only with consent, and only this DMB. */
-static void test_windows_are_authorised(void **state)
-{
-	uint64_t gid0 = ism_gid(side[0].dev), gid1 = ism_gid(side[1].dev);
-	struct ism_dmb *dmb = reg(0, 1), *foreign = reg(0, 2);
-	struct attach_bell *bell = side[1].dev->windows.rings->page;
-	uint32_t n = foreign->idx - ISM_DMB_IDX_MIN;
-
-	assert_int_equal(ism_map_dmb(side[2].dev, gid0, dmb->token, SIZE), -ENOENT);
-	assert_int_equal(ism_map_dmb(side[1].dev, gid0, foreign->token, SIZE), -ENOENT);
-	/* a DMB that is smaller than its owner said */
-	ism_unmap_dmb(side[1].dev, dmb->token);
-	assert_int_equal(ism_map_dmb(side[1].dev, gid0, dmb->token, 2 * SIZE), -EPROTO);
-	/* a hostile writer rings for what is not its */
-	atomic_fetch_or(&bell->bits[n / 64], UINT64_C(1) << (63 - n % 64));
-	atomic_store(&bell->rung, 1);
-	assert_int_equal(ism_poll(side[0].dev), 0);
-	assert_int_equal(side[0].signals, 0);
-	/* and consent ends with the writer it was given to */
-	side[1].dev = ism_close(side[1].dev);
-	assert_int_equal(open_side(1), 0);
-	assert_int_equal(ism_map_dmb(side[1].dev, gid0, dmb->token, SIZE), -ENOENT);
-	assert_int_equal(ism_consent(side[0].dev, gid1), 0);
-	assert_int_equal(ism_map_dmb(side[1].dev, gid0, dmb->token, SIZE), 0);
-	expect_move(dmb, 1, 0);
-	POLL_UNTIL(0, side[0].signals > 0);
-	assert_ptr_equal(side[0].dmb, dmb);
-}
-
-/* A sleeper is woken once, and only if it sleeps. */
-static void test_windows_wake(void **state)
-{
-	struct ism_dmb *dmb = reg(0, 1);
-	struct pollfd p = { .fd = ism_irq_fd(side[0].dev), .events = POLLIN };
-
-	while (ism_poll(side[0].dev) || ism_irq_arm(side[0].dev))
-		;
-	ism_irq_ack(side[0].dev);
-	assert_int_equal(poll(&p, 1, 0), 0);
-	expect_move(dmb, 1, 0);
-	expect_move(dmb, 1, 0);
-	assert_int_equal(poll(&p, 1, 20000), 1);
-	ism_irq_ack(side[0].dev);
-	assert_int_equal(poll(&p, 1, 0), 0);
-	assert_true(ism_irq_arm(side[0].dev)); /* not looked at yet */
-	POLL_UNTIL(0, side[0].signals > 0);
-	assert_false(ism_irq_arm(side[0].dev));
-	/* the device's own interrupt comes through the same descriptor */
-	assert_int_equal(ism_signal_event(side[1].dev, ism_gid(side[0].dev), 5, 6), 0);
-	assert_int_equal(poll(&p, 1, 20000), 1);
-	ism_irq_ack(side[0].dev);
-	assert_int_equal(poll(&p, 1, 0), 0);
-}
-
-static int run_attached(void)
+static int run_common(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mapped_source, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_only_the_writer_may, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unregister_tells_the_writer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_retire, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_retire_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_windows_count, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_windows_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_windows_shut, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_windows_cost, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_windows_are_authorised, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_windows_wake, setup, teardown),
+		RIG_TEST(test_profile),
+		RIG_TEST(test_every_length),
+		RIG_TEST(test_mapped_source),
+		RIG_TEST(test_only_the_writer_may),
+		RIG_TEST(test_interrupt),
+		RIG_TEST(test_events),
+		RIG_TEST(test_unregister_tells_the_writer),
+		RIG_TEST(test_vlans),
+		RIG_TEST(test_reset),
+		RIG_TEST(test_close_tells_the_peer),
 	};
 
-	attached = true;
-	return cmocka_run_group_tests_name("attached", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("common", tests, NULL, NULL);
 }
 
-static int run_double(const char *kind)
+static int run_together(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mapped_source, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_only_the_writer_may, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unregister_tells_the_writer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_transport, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_sources, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_forgotten, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unplugged, setup, teardown),
+		RIG_TEST(test_run),
+		RIG_TEST(test_retire),
+		RIG_TEST(test_retire_refused),
 	};
 
-	params_double.kind = strcmp(kind, "bars") ? ISM_DOUBLE_REGION : ISM_DOUBLE_BARS;
-	params_double.region_index = 11;
-	return cmocka_run_group_tests_name(kind, tests, NULL, NULL);
+	return cmocka_run_group_tests_name("together", tests, NULL, NULL);
 }
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_profile, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_every_length, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mapped_source, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_only_the_writer_may, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unregister_tells_the_writer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_vlans, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_tells_the_peer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_retire, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_retire_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_offers_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_offers_have_a_limit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_fabric_dies, setup, teardown),
-	};
-
-	if (argc > 1 && strcmp(argv[1], "attached") != 0)
-		return run_double(argv[1]);
-	fabricd = getenv("ISM_FABRICD");
-	if (!fabricd) {
+	rig.attached = argc > 1 && strcmp(argv[1], "attached") == 0;
+	if (argc > 1 && !rig.attached) {
+		rig.params.kind = strcmp(argv[1], "bars") ? ISM_DOUBLE_REGION : ISM_DOUBLE_BARS;
+		rig.params.region_index = 11;
+		return run_common() + run_double();
+	}
+	rig.program = getenv("ISM_FABRICD");
+	if (!rig.program) {
 		fprintf(stderr, "ISM_FABRICD does not name a fabric\n");
 		return 77;
 	}
-	if (argc > 1)
-		return run_attached();
-	return cmocka_run_group_tests_name("ism fabric", tests, NULL, NULL);
+	return run_common() + run_together() + (rig.attached ? run_windows() : run_offers());
 }
