@@ -227,6 +227,7 @@ int dma_add(struct dma_table *t, const struct vu_dma_map *req, int fd)
 		return r;
 	}
 	t->n_maps++;
+	trim_grown(&t->trim, t->n_maps);
 	return 0;
 }
 
@@ -253,6 +254,7 @@ void dma_remove(struct dma_table *t, uint64_t first, uint64_t last)
 		t->n_maps--;
 		file_put(t, m->file);
 		free(m);
+		trim_shrunk(&t->trim, t->n_maps);
 	}
 }
 

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vfio/base/trim.h"
 #include "vfio/user/proto.h"
 
 #define DMA_PAGE_SIZE 4096u
@@ -40,6 +41,7 @@ struct dma_table {
 	uint32_t max_maps;
 	int keep_below; /* descriptors of files are kept below this */
 	bool allow_unsealed;
+	struct trim trim; /* of maps */
 };
 
 void dma_init(struct dma_table *t, uint32_t max_maps);
