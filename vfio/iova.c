@@ -63,10 +63,24 @@ static int give(struct iova *a, uint64_t start, uint64_t end)
 	return 0;
 }
 
+int iova_add_whole(struct iova *a, uint64_t start, uint64_t end)
+{
+	int r;
+
+	if (start % IOVA_PAGE || (end + 1) % IOVA_PAGE || end < start)
+		return -EINVAL;
+	a->ranges++;
+	r = reserve(a);
+	if (r == 0)
+		r = give(a, start, end);
+	if (r < 0)
+		a->ranges--;
+	return r;
+}
+
 int iova_add(struct iova *a, uint64_t start, uint64_t end)
 {
 	uint64_t last = (end + 1) / IOVA_PAGE * IOVA_PAGE; /* behind the last whole page */
-	int r;
 
 	if (end == UINT64_MAX)
 		last = UINT64_MAX / IOVA_PAGE * IOVA_PAGE;
@@ -77,13 +91,7 @@ int iova_add(struct iova *a, uint64_t start, uint64_t end)
 	start = (start + IOVA_PAGE - 1) / IOVA_PAGE * IOVA_PAGE;
 	if (last < IOVA_PAGE || last - IOVA_PAGE <= start)
 		return 0;
-	a->ranges++;
-	r = reserve(a);
-	if (r == 0)
-		r = give(a, start, last - IOVA_PAGE - 1);
-	if (r < 0)
-		a->ranges--;
-	return r;
+	return iova_add_whole(a, start, last - IOVA_PAGE - 1);
 }
 
 static uint64_t pow2_ceil(uint64_t len)

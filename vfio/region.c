@@ -8,8 +8,8 @@
  * resolves addresses through its DMA map, mapped. A source that is all of this is used in place,
  * any other is copied to the transfer memory first.
  *
- * Transfer memory (a sealed memfd of our own, written once, DMA-mapped, not inherited by children):
- * the first page receives the replies of loads, the others are bounce space for one batch. The
+ * Transfer memory (of an arena: a sealed memfd of our own, written once, DMA-mapped, not inherited by
+ * children): the first page receives the replies of loads, the others are bounce space for one batch. The
  * kernel writes a load's reply to a page it has not asked for write access to, so that page must be
  * our own, present and dirty; the preset value keeps it so and shows whether a reply was delivered
  * at all.
@@ -17,10 +17,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "vfio/base/endian.h"
-#include "vfio/base/fd.h"
 #include "vfio/source_map.h"
 #include "vfio/transport.h"
 #include "zpci-io.h"
@@ -34,7 +32,6 @@ struct region_zpci {
 	struct transport t; /* first */
 	struct vfio_region_desc io;
 	uint8_t *xfer;
-	int xfer_fd;
 	size_t bounce_used; /* bytes of the bounce pages taken by the batch being built */
 	struct source_map sources; /* made usable by zpci_dma_map(); kept only when needed */
 	struct zpci_io_req req[ZPCI_BATCH_MAX];
@@ -269,9 +266,6 @@ static void region_close(struct zpci *z)
 	struct region_zpci *r = region_of(z);
 
 	r->t.dev = vfio_device_close(r->t.dev);
-	if (r->xfer && zpci_in_owner(z)) /* a child has something else there */
-		munmap(r->xfer, XFER_SIZE);
-	fd_closep(&r->xfer_fd);
 	source_map_fini(&r->sources);
 }
 
@@ -309,20 +303,12 @@ static int read_header(struct region_zpci *r)
 
 static int make_transfer_memory(struct region_zpci *r)
 {
-	uint64_t iova;
-	void *p;
+	struct arena_block b;
+	int e = arena_get(&r->t.z.arenas, XFER_SIZE, &b);
 
-	r->xfer_fd = fd_memfd("zpci-transfer", XFER_SIZE);
-	if (r->xfer_fd < 0)
-		return r->xfer_fd;
-	p = mmap(NULL, XFER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, r->xfer_fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	r->xfer = p;
-	memset(p, 0, XFER_SIZE); /* present and dirty before the device sees it */
-	if (madvise(p, XFER_SIZE, MADV_DONTFORK) < 0)
-		return -errno;
-	return r->t.dev->ops->dma_map(r->t.dev, p, XFER_SIZE, r->xfer_fd, 0, &iova);
+	if (e == 0)
+		r->xfer = b.va;
+	return e;
 }
 
 static int open_function(struct region_zpci *r)
@@ -353,7 +339,6 @@ int zpci_open_region(struct vfio_device *dev, const struct vfio_region_desc *io,
 	r->t.z.caps.pipelined = dev->pipelined;
 	r->t.dev = dev;
 	r->io = *io;
-	r->xfer_fd = -1;
 	e = open_function(r);
 	if (e < 0) {
 		zpci_close(&r->t.z);

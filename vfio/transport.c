@@ -49,6 +49,7 @@ int transport_describe(struct transport *t)
 		e = config_access(t, 0, id, sizeof(id), false);
 	if (e < 0)
 		return e;
+	caps->gives_files = t->dev->ops->side_channel;
 	caps->vendor = (uint16_t)(id[0] | id[1] << 8);
 	caps->device = (uint16_t)(id[2] | id[3] << 8);
 	for (uint32_t i = 0; i <= ZPCI_PCIAS_MAX; i++) {

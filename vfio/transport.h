@@ -33,7 +33,7 @@ int transport_note(struct transport *t, int err);
 /* The same for instructions, where everything else is "the device refused or failed": -EIO. */
 int transport_note_io(struct transport *t, int err);
 
-/* Fills caps.info, vendor, device and bar_size. */
+/* Fills caps.info, vendor, device, bar_size and gives_files. */
 int transport_describe(struct transport *t);
 
 /* Memory access and bus mastering, in configuration space. */

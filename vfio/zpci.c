@@ -39,9 +39,26 @@ static char *make_mark(void)
 	return p;
 }
 
+static int map_arena(void *ctx, void *va, size_t len, int fd, uint64_t *iova)
+{
+	struct zpci *z = ctx;
+
+	return z->ops->dma_map(z, va, len, fd, 0, iova);
+}
+
+static int unmap_arena(void *ctx, uint64_t iova, size_t len)
+{
+	struct zpci *z = ctx;
+
+	return z->ops->dma_unmap(z, iova, len);
+}
+
+static const struct arena_ops arena_ops = { .map = map_arena, .unmap = unmap_arena };
+
 void zpci_init(struct zpci *z, const struct zpci_ops *ops)
 {
 	z->ops = ops;
+	arenas_init(&z->arenas, &arena_ops, z);
 	z->owner_thread = &self;
 	z->owner_mark = make_mark();
 	z->owner_pid = getpid();
@@ -82,6 +99,7 @@ struct zpci *zpci_close(struct zpci *z)
 {
 	if (z) {
 		z->ops->close(z);
+		arenas_fini(&z->arenas, zpci_in_owner(z));
 		if (z->owner_mark)
 			munmap(z->owner_mark, ZPCI_PAGE_SIZE);
 		free(z);
@@ -255,6 +273,20 @@ int zpci_dma_unmap(struct zpci *z, uint64_t iova, size_t len)
 	int r = check_owner(z);
 
 	return r < 0 ? r : z->ops->dma_unmap(z, iova, len);
+}
+
+int zpci_mem_get(struct zpci *z, size_t size, struct arena_block *ret)
+{
+	int r = check_owner(z);
+
+	return r < 0 ? r : arena_get(&z->arenas, size, ret);
+}
+
+int zpci_mem_put(struct zpci *z, struct arena_block *block)
+{
+	int r = check_owner(z);
+
+	return r < 0 ? r : arena_put(&z->arenas, block);
 }
 
 int zpci_set_msi(struct zpci *z, int eventfd)

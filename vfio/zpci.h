@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vfio/arena.h"
 #include "vfio/device.h"
 
 #define ZPCI_PAGE_SIZE	   4096u
@@ -58,6 +59,11 @@ struct zpci_caps {
 	 * a map would only lock memory.
 	 */
 	bool maps_sources;
+	/*
+	 * Whoever serves the function may give memory that was mapped to others, as the whole file
+	 * that it is (vfio_device_ops.side_channel): what others may have must be a file of its own.
+	 */
+	bool gives_files;
 };
 
 struct zpci_counters {
@@ -81,7 +87,7 @@ struct zpci_counters {
  */
 int zpci_open(struct vfio_device *dev, struct zpci **ret);
 
-/* Closes the function; NULL is allowed. Memory that was mapped stays the caller's. Returns NULL. */
+/* Closes the function; NULL is allowed. Memory that the caller mapped stays the caller's. Returns NULL. */
 struct zpci *zpci_close(struct zpci *z);
 
 const struct zpci_caps *zpci_caps(const struct zpci *z);
@@ -110,6 +116,14 @@ int zpci_store_blocks(struct zpci *z, const struct zpci_store *v, size_t n, size
  */
 int zpci_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset, uint64_t *iova);
 int zpci_dma_unmap(struct zpci *z, uint64_t iova, size_t len);
+
+/*
+ * Memory that only this process and the device will see, out of arenas that are mapped as a whole: it
+ * costs no map of its own, and is a source of stores as well. As arena_get() and arena_put(); ends
+ * with the door, if not given back before.
+ */
+int zpci_mem_get(struct zpci *z, size_t size, struct arena_block *ret);
+int zpci_mem_put(struct zpci *z, struct arena_block *block);
 
 /* A PCISTB, or a PCILG (@out not NULL) of 1..8 bytes as zpci_load() has it. */
 struct zpci_step {
@@ -168,6 +182,7 @@ struct zpci {
 	const struct zpci_ops *ops;
 	struct zpci_caps caps;
 	struct zpci_counters counters;
+	struct arenas arenas;
 	const void *owner_thread;
 	char *owner_mark; /* a page, set here and wiped in children; NULL: cannot be had */
 	int owner_pid;
