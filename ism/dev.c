@@ -40,12 +40,12 @@ static int check_function(const struct ism_dev *dev)
 	return 0;
 }
 
-/* SBA and IEQ: fresh, hence zero, as the function may rely on. */
+/* SBA and IEQ: zero, as the function may rely on. */
 static int register_pages(struct ism_dev *dev)
 {
 	int r;
 
-	r = ism_memory_map(&dev->port, "ism-sba", 2 * ISM_PAGE_SIZE, &dev->shared);
+	r = ism_memory_get(dev, 2 * ISM_PAGE_SIZE, &dev->shared);
 	if (r < 0)
 		return r;
 	dev->sba = dev->shared.va;
@@ -141,7 +141,6 @@ int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **r
 	dev->quarantine_ns = NS_PER_MS *
 		(params->quarantine_ms ? params->quarantine_ms : QUARANTINE_MS);
 	dev->next_idx = ISM_DMB_IDX_MIN;
-	dev->shared.fd = -1;
 	dev->irq_fd = -1;
 	dev->side_fd = -1;
 	ism_windows_init(&dev->windows);
@@ -177,7 +176,6 @@ struct ism_dev *ism_close(struct ism_dev *dev)
 	/* Ends the device's access, whatever it refused before; memory goes only afterwards. */
 	zpci_close(dev->port.z);
 	ism_dmb_drop_all(dev);
-	ism_memory_drop(&dev->shared);
 	fd_closep(&dev->irq_fd);
 	fd_closep(&dev->side_fd);
 	free(dev);

@@ -2,7 +2,7 @@
 /*
  * dev.h - what the parts of the driver share
  *
- * One struct ism_dev per function. SBA and IEQ are the two pages of one sealed memfd. The DMB table
+ * One struct ism_dev per function. SBA and IEQ are two pages of an arena. The DMB table
  * is indexed by SBA index; an entry that is not LIVE only keeps its index (and perhaps its memory)
  * from being used again.
  */
@@ -30,10 +30,11 @@ struct ism_dmb_entry {
 	bool confirmed;	    /* the device answered the unregistering with ret 0 */
 	uint64_t due_ns;    /* end of the quarantine; LEFT: when to unregister at the latest */
 	uint64_t answered;  /* port.answered at its start: one more must follow */
+	struct arena_block block; /* what its memory is part of; none: it is a file of its own */
 	struct ism_dmb_entry *next; /* in ism_dev.left or leaving */
 };
 
-/* Memory shared with the device. */
+/* A sealed memfd, mapped here and for the device. */
 struct ism_memory {
 	void *va; /* NULL: none */
 	size_t size;
@@ -50,7 +51,7 @@ struct ism_dev {
 	struct ism_profile profile;
 	bool tells_pages; /* QUERY_INFO says truly which SBA and IEQ are registered */
 
-	struct ism_memory shared;
+	struct arena_block shared;
 	uint8_t *sba;
 	struct ism_ieq ieq;
 	bool has_sba; /* registered */
@@ -71,15 +72,6 @@ struct ism_dev {
 	int side_fd; /* to the fabric, see attach.h; -1: none */
 	struct ism_windows windows;
 };
-
-/* A zeroed sealed memfd of @size bytes, mapped here and for the device. 0 or -errno. */
-int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret);
-
-/* Ends the device's access, then ours. On failure everything stays mapped. */
-int ism_memory_unmap(struct ism_port *p, struct ism_memory *m);
-
-/* Ends our access; the device's ended with the door. */
-void ism_memory_drop(struct ism_memory *m);
 
 /* A token that leaves room for what a move ORs in: offset, signal and index. */
 static inline bool ism_token_valid(uint64_t token)

@@ -5,6 +5,9 @@
  * After unregistering, a store issued elsewhere may still land. So memory and index rest until some
  * time has passed and the device has answered one more command; then the device's mapping ends, and
  * only after that the memory is destroyed. It never serves another DMB.
+ *
+ * Only a DMB that nobody else sees is a block of an arena, whose mapping goes on: after its rest, and
+ * only if the device confirmed the end, the block may become another of these, or anything else.
  */
 #include "ism/dev.h"
 
@@ -43,7 +46,15 @@ static int map_error(struct ism_port *p, int r)
 	return r == -ENOMEM || r == -ENOSPC ? -ENOMEM : ism_port_error(p, r);
 }
 
-int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret)
+static void drop_memory(struct ism_memory *m)
+{
+	if (m->va)
+		munmap(m->va, m->size);
+	m->va = NULL;
+	fd_closep(&m->fd);
+}
+
+static int map_memory(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret)
 {
 	struct ism_memory m;
 	int r = make_memory(name, size, &m);
@@ -52,29 +63,37 @@ int ism_memory_map(struct ism_port *p, const char *name, size_t size, struct ism
 		return r;
 	r = zpci_dma_map(p->z, m.va, size, m.fd, 0, &m.iova);
 	if (r < 0) {
-		ism_memory_drop(&m);
+		drop_memory(&m);
 		return map_error(p, r);
 	}
 	*ret = m;
 	return 0;
 }
 
-int ism_memory_unmap(struct ism_port *p, struct ism_memory *m)
+/* Ends the device's access, then ours. On failure everything stays mapped. */
+static int unmap_memory(struct ism_port *p, struct ism_memory *m)
 {
 	int r = zpci_dma_unmap(p->z, m->iova, m->size);
 
 	if (r < 0)
 		return ism_port_error(p, r);
-	ism_memory_drop(m);
+	drop_memory(m);
 	return 0;
 }
 
-void ism_memory_drop(struct ism_memory *m)
+int ism_memory_get(struct ism_dev *dev, size_t size, struct arena_block *ret)
 {
-	if (m->va)
-		munmap(m->va, m->size);
-	m->va = NULL;
-	fd_closep(&m->fd);
+	int r;
+
+	if (dev->port.gone)
+		return -ENODEV;
+	r = zpci_mem_get(dev->port.z, size, ret);
+	return r < 0 ? map_error(&dev->port, r) : 0;
+}
+
+int ism_memory_put(struct ism_dev *dev, struct arena_block *block)
+{
+	return ism_port_error(&dev->port, zpci_mem_put(dev->port.z, block));
 }
 
 static struct ism_dmb_entry *entry_of(struct ism_dmb *dmb)
@@ -116,7 +135,7 @@ static void free_entry(struct ism_dev *dev, struct ism_dmb_entry *e)
 static int release_memory(struct ism_dev *dev, struct ism_dmb_entry *e)
 {
 	struct ism_memory m = memory_of(&e->dmb);
-	int r = ism_memory_unmap(&dev->port, &m);
+	int r = e->block.va ? ism_memory_put(dev, &e->block) : unmap_memory(&dev->port, &m);
 
 	if (r < 0) {
 		e->state = ISM_DMB_KEPT;
@@ -148,7 +167,7 @@ static void end_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, int res
 		e->state = ISM_DMB_KEPT;
 		return;
 	}
-	ism_memory_drop(&m);
+	drop_memory(&m);
 	e->dmb.va = NULL;
 	e->dmb.fd = -1;
 	if (e->confirmed)
@@ -157,8 +176,19 @@ static void end_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, int res
 		e->state = ISM_DMB_RETIRED;
 }
 
-/* Takes the first @n out of quarantine. */
-static void release(struct ism_dev *dev, size_t n)
+/* A block's mapping goes on, so it is only given back if the device said that it is done with it. */
+static void release_block(struct ism_dev *dev, struct ism_dmb_entry *e)
+{
+	LL_DELETE(dev->leaving, e);
+	dev->port.counters.quarantined--;
+	if (e->confirmed && release_memory(dev, e) == 0)
+		free_entry(dev, e);
+	else
+		e->state = ISM_DMB_KEPT;
+}
+
+/* Takes the first @n out of quarantine, which are files. */
+static void release_files(struct ism_dev *dev, size_t n)
 {
 	bool together = zpci_caps(dev->port.z)->pipelined;
 	struct vfio_range v[RELEASE_BATCH];
@@ -178,7 +208,10 @@ static void release(struct ism_dev *dev, size_t n)
 	}
 }
 
-/* How many have rested long enough, and the device has answered since; at most RELEASE_BATCH. */
+/*
+ * How many of the first, all blocks or all files, have rested long enough, and the device has answered
+ * since; at most RELEASE_BATCH.
+ */
 static size_t rested(struct ism_dev *dev, uint64_t now)
 {
 	struct ism_dmb_entry *e;
@@ -186,7 +219,7 @@ static size_t rested(struct ism_dev *dev, uint64_t now)
 	size_t n = 0;
 
 	LL_FOREACH (dev->leaving, e) {
-		if (n == RELEASE_BATCH || now < e->due_ns)
+		if (n == RELEASE_BATCH || now < e->due_ns || !e->block.va != !dev->leaving->block.va)
 			break;
 		/* On a quiet function nobody else issues the further command. */
 		if (dev->port.answered == e->answered &&
@@ -197,6 +230,20 @@ static size_t rested(struct ism_dev *dev, uint64_t now)
 		n++;
 	}
 	return n;
+}
+
+static void release(struct ism_dev *dev, uint64_t now)
+{
+	size_t n = rested(dev, now);
+
+	if (dev->port.gone || !n)
+		return;
+	if (!dev->leaving->block.va) {
+		release_files(dev, n);
+		return;
+	}
+	while (n--)
+		release_block(dev, dev->leaving);
 }
 
 static void unregistered(struct ism_dev *dev, struct ism_dmb_entry *e, int r, uint16_t last_ret)
@@ -236,20 +283,34 @@ static void unregister_left(struct ism_dev *dev)
 void ism_dmb_reap(struct ism_dev *dev)
 {
 	uint64_t now;
-	size_t n;
 
 	if ((!dev->leaving && !dev->left) || dev->port.gone)
 		return;
 	now = clock_ns();
 	if (dev->left && (dev->nleft >= ISM_UNREG_BATCH || now >= dev->left->due_ns))
 		unregister_left(dev);
-	n = dev->port.gone ? 0 : rested(dev, now);
-	if (n && !dev->port.gone)
-		release(dev, n);
+	if (dev->leaving && !dev->port.gone)
+		release(dev, now);
+}
+
+/* A file of its own, mapped already or with the command that registers it. */
+static int get_file(struct ism_dev *dev, uint32_t size, struct ism_memory *m)
+{
+	return zpci_caps(dev->port.z)->pipelined ? make_memory("ism-dmb", size, m) :
+						   map_memory(&dev->port, "ism-dmb", size, m);
+}
+
+static int get_block(struct ism_dev *dev, uint32_t size, struct arena_block *b, struct ism_memory *m)
+{
+	int r = ism_memory_get(dev, size, b);
+
+	if (r == 0)
+		*m = (struct ism_memory){ .va = b->va, .size = b->size, .fd = -1, .iova = b->iova };
+	return r;
 }
 
 /* An entry with memory and index, not yet registered. */
-static int new_entry(struct ism_dev *dev, uint32_t size, struct ism_dmb_entry **ret)
+static int new_entry(struct ism_dev *dev, uint32_t size, bool block, struct ism_dmb_entry **ret)
 {
 	struct ism_dmb_entry *e;
 	struct ism_memory m;
@@ -262,8 +323,7 @@ static int new_entry(struct ism_dev *dev, uint32_t size, struct ism_dmb_entry **
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	r = zpci_caps(dev->port.z)->pipelined ? make_memory("ism-dmb", size, &m) :
-						ism_memory_map(&dev->port, "ism-dmb", size, &m);
+	r = block ? get_block(dev, size, &e->block, &m) : get_file(dev, size, &m);
 	if (r < 0) {
 		free(e);
 		return r;
@@ -287,12 +347,12 @@ static void abandon(struct ism_dev *dev, struct ism_dmb_entry *e)
 
 static int command_register(struct ism_dev *dev, struct ism_dmb_entry *e, uint64_t *token, bool *mapped)
 {
-	return zpci_caps(dev->port.z)->pipelined ?
+	return zpci_caps(dev->port.z)->pipelined && !e->block.va ?
 		       ism_cmd_map_dmb(&dev->port, &e->dmb, token, mapped) :
 		       ism_cmd_reg_dmb(&dev->port, &e->dmb, token);
 }
 
-int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+static int register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user, bool block,
 	struct ism_dmb **ret)
 {
 	struct ism_dmb_entry *e;
@@ -304,7 +364,7 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
 		return -EINVAL;
 	if (dev->port.gone)
 		return -ENODEV;
-	r = new_entry(dev, size, &e);
+	r = new_entry(dev, size, block, &e);
 	if (r < 0)
 		return r;
 	e->dmb.rgid = rgid;
@@ -315,7 +375,7 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
 	if (!mapped) {
 		struct ism_memory m = memory_of(&e->dmb);
 
-		ism_memory_drop(&m);
+		drop_memory(&m);
 		free_entry(dev, e);
 		return map_error(&dev->port, r);
 	}
@@ -335,6 +395,18 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
 	dev->port.counters.dmbs++;
 	*ret = &e->dmb;
 	return 0;
+}
+
+int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **ret)
+{
+	return register_dmb(dev, rgid, size, user, false, ret);
+}
+
+int ism_register_private_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **ret)
+{
+	return register_dmb(dev, rgid, size, user, !zpci_caps(dev->port.z)->gives_files, ret);
 }
 
 int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb)
@@ -385,7 +457,8 @@ void ism_dmb_drop_all(struct ism_dev *dev)
 		if (!e)
 			continue;
 		m = memory_of(&e->dmb);
-		ism_memory_drop(&m);
+		if (!e->block.va) /* those went with the door */
+			drop_memory(&m);
 		free_entry(dev, e);
 	}
 	dev->leaving = NULL;

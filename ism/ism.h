@@ -11,7 +11,8 @@
  * - One submitter: a struct ism_dev belongs to one thread; all calls come from it.
  * - A command stops at its first failing store, so a stale reply is never read as an answer.
  * - A DMB's memory and index are quarantined after unregistering (a store may still be in flight
- *   elsewhere) and its memory is destroyed, never handed out again.
+ *   elsewhere) and its memory is destroyed, never handed out again; that of a private DMB, which no
+ *   other process has seen, may be.
  * - Tokens and sizes from peers are checked before they become part of an address.
  *
  * Errors: negative errno. -ENODEV: the function is gone. -EIO: a store, load or command failed; the
@@ -35,8 +36,8 @@ struct ism_dmb {
 	uint64_t rgid;	/* the one GID that may write */
 	uint32_t idx;	/* SBA index, 32..1919 */
 	uint32_t size;
-	void *va;	/* mapping of @fd, read-write, zeroed at registration */
-	int fd;		/* sealed memfd; owned by the DMB */
+	void *va;	/* read-write, zeroed at registration */
+	int fd;		/* sealed memfd of which it is the whole; owned by the DMB; -1: a private one */
 	uint64_t iova;
 	void *user;	/* the registrant's, see ism_handler.dmb */
 };
@@ -129,6 +130,13 @@ int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *us
 	struct ism_dmb **ret);
 
 /*
+ * The same for a DMB whose descriptor is given to nobody: it is cut out of what is mapped already,
+ * unless who serves the function gives DMBs to others (zpci_caps.gives_files).
+ */
+int ism_register_private_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **ret);
+
+/*
  * Unregisters. The DMB is invalid afterwards whatever is returned: no more handler calls for it.
  * Memory the device may still write is kept mapped until the quarantine ends or, where the device
  * refused to let go, until ism_close().
@@ -191,6 +199,14 @@ int ism_signal_event(struct ism_dev *dev, uint64_t rgid, uint32_t code, uint64_t
 
 int ism_add_vlan(struct ism_dev *dev, uint16_t vlan);
 int ism_del_vlan(struct ism_dev *dev, uint16_t vlan);
+
+/*
+ * Memory for what only this process and the device use: zeroed, for the device to read and write, and
+ * a direct source of moves. Costs no map of its own; see vfio/arena.h. Ends with ism_close().
+ * 0 · -ENOMEM · -EIO · -ENODEV.
+ */
+int ism_memory_get(struct ism_dev *dev, size_t size, struct arena_block *ret);
+int ism_memory_put(struct ism_dev *dev, struct arena_block *block);
 
 /*
  * Makes memory of the caller usable as a direct source of moves (no copy as long as pieces are

@@ -158,7 +158,7 @@ static int test_dmb(struct ism_dev *dev)
 	uint64_t token;
 	int r, u;
 
-	r = ism_register_dmb(dev, dev->gid, ISM_DMB_MIN_SIZE, NULL, &dmb);
+	r = ism_register_private_dmb(dev, dev->gid, ISM_DMB_MIN_SIZE, NULL, &dmb);
 	if (r < 0)
 		return r == -ENODEV ? r : 0;
 	r = test_moves(dev, dmb);

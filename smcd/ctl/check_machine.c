@@ -12,9 +12,10 @@
 
 #include "smcd-user.h"
 #include "smcd/ctl/check.h"
+#include "vfio/arena.h"
 #include "vfio/pci.h"
 
-#define MEMLOCK_LEAST (UINT64_C(1) << 20) /* the daemon's own pages */
+#define MEMLOCK_LEAST ARENA_SIZE /* a function itself */
 #define MEMLOCK_SOME  (UINT64_C(64) << 20) /* and some channels of default size */
 
 static void add(struct check *c, const char *topic, enum verdict verdict, const char *remedy,
@@ -94,7 +95,7 @@ static void check_memlock(struct check *c)
 	else if (limit < MEMLOCK_SOME)
 		v = FINDING_WARN;
 	check_add(c, "machine", "memlock", v, v == FINDING_OK ? "" :
-		"what a function reaches is locked, 0.3 to 0.6 MiB a channel; raise LimitMEMLOCK= "
+		"what a function reaches is locked, 1 MiB and 0.3 to 0.6 a channel; raise LimitMEMLOCK= "
 		"of the unit (which sets 4G), or ulimit -l",
 		"%s %s", amount, whose);
 }

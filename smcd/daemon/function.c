@@ -153,25 +153,16 @@ static int open_device(struct function *fn, uint64_t patience_ns)
 	return ret;
 }
 
-static int map_slots(struct function *fn)
+static int get_slots(struct function *fn)
 {
-	int ret;
+	struct arena_block block;
+	int ret = ism_memory_get(fn->dev, SLOTS_SIZE, &block);
 
-	if (fn->slots_fd < 0) {
-		ret = fd_memfd("smcd-user-cdc", SLOTS_SIZE);
-		if (ret < 0)
-			return ret;
-		fn->slots_fd = ret;
-		fn->slots = mmap(NULL, SLOTS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fn->slots_fd,
-			0);
-		if (fn->slots == MAP_FAILED) {
-			fn->slots = NULL;
-			fd_closep(&fn->slots_fd);
-			return -ENOMEM;
-		}
-	}
+	if (ret < 0)
+		return ret;
+	fn->slots = block.va;
 	memset(fn->slot_free, 0xff, sizeof(fn->slot_free));
-	return ism_map_source(fn->dev, fn->slots, SLOTS_SIZE, fn->slots_fd, 0, &fn->slots_iova);
+	return 0;
 }
 
 static int watch(struct function *fn)
@@ -221,7 +212,7 @@ static int bring_up(struct function *fn, uint64_t patience_ns)
 	ret = open_device(fn, patience_ns);
 	if (ret < 0)
 		return ret;
-	ret = map_slots(fn);
+	ret = get_slots(fn);
 	if (ret == 0)
 		ret = watch(fn);
 	if (ret < 0) {
@@ -276,7 +267,6 @@ struct function *function_new(struct daemon *d, const struct config_function *cf
 		return NULL;
 	fn->d = d;
 	fn->cfg = cfg;
-	fn->slots_fd = -1;
 	fn->irq.fd = fn->live.fd = -1;
 	fn->retry.fn = on_retry;
 	fn->pulse.fn = on_pulse;
@@ -299,9 +289,6 @@ struct function *function_free(struct function *fn)
 	loop_timer_cancel(fn->d->loop, &fn->retry);
 	if (fn->dev)
 		close_device(fn);
-	if (fn->slots)
-		munmap(fn->slots, SLOTS_SIZE);
-	fd_closep(&fn->slots_fd);
 	free(fn);
 	return NULL;
 }
@@ -391,6 +378,14 @@ int function_dmb_get(struct function *fn, uint64_t rgid, uint32_t size, struct d
 	return function_note(fn, ism_register_dmb(fn->dev, rgid, size, user, ret));
 }
 
+int function_dmb_get_private(struct function *fn, uint64_t rgid, uint32_t size,
+	struct dmb_user *user, struct ism_dmb **ret)
+{
+	if (!function_up(fn))
+		return -ENODEV;
+	return function_note(fn, ism_register_private_dmb(fn->dev, rgid, size, user, ret));
+}
+
 void function_dmb_put(struct function *fn, struct ism_dmb *dmb)
 {
 	function_note(fn, ism_unregister_dmb(fn->dev, dmb));
@@ -399,6 +394,18 @@ void function_dmb_put(struct function *fn, struct ism_dmb *dmb)
 void function_dmb_retire(struct function *fn, struct ism_dmb *dmb)
 {
 	ism_retire_dmb(fn->dev, dmb);
+}
+
+int function_memory_get(struct function *fn, size_t size, struct arena_block *ret)
+{
+	if (!function_up(fn))
+		return -ENODEV;
+	return function_note(fn, ism_memory_get(fn->dev, size, ret));
+}
+
+void function_memory_put(struct function *fn, struct arena_block *block)
+{
+	function_note(fn, ism_memory_put(fn->dev, block));
 }
 
 int function_source_get(size_t head, size_t size, struct function_source *ret)

@@ -49,9 +49,7 @@ struct function {
 	enum cdc_order order;
 	struct hs_local local;
 
-	uint8_t *slots; /* CDC_SIZE bytes each, readable by the device */
-	int slots_fd;
-	uint64_t slots_iova;
+	uint8_t *slots; /* CDC_SIZE bytes each, readable by the device; gone with it */
 	uint32_t slot_free[FUNCTION_CDC_SLOTS / 32]; /* bit set: free */
 
 	struct loop_source irq;
@@ -106,9 +104,16 @@ int function_note(struct function *fn, int ret);
 /* A DMB for @rgid whose signals go to @user. As ism_register_dmb(). */
 int function_dmb_get(struct function *fn, uint64_t rgid, uint32_t size, struct dmb_user *user,
 	struct ism_dmb **ret);
+/* One that no application sees. */
+int function_dmb_get_private(struct function *fn, uint64_t rgid, uint32_t size,
+	struct dmb_user *user, struct ism_dmb **ret);
 /* Unregisters; harmless after the device's death. The second one soon, with others. */
 void function_dmb_put(struct function *fn, struct ism_dmb *dmb);
 void function_dmb_retire(struct function *fn, struct ism_dmb *dmb);
+
+/* Zeroed memory for the daemon's own stores, as ism_memory_get() and ism_memory_put(). */
+int function_memory_get(struct function *fn, size_t size, struct arena_block *ret);
+void function_memory_put(struct function *fn, struct arena_block *block);
 
 /*
  * A memfd of @head + @size bytes. Stores from the part behind @head are made without a copy once the

@@ -40,7 +40,7 @@ static uint32_t ring_room(const struct link *l)
 
 static void ring_put(struct link *l, const uint8_t *data, size_t len)
 {
-	uint8_t *ring = l->out.map + CDC_SIZE;
+	uint8_t *ring = (uint8_t *)l->out.va + CDC_SIZE;
 	uint32_t at = (uint32_t)(l->tx_pos % l->s.tx_n);
 	size_t first = l->s.tx_n - at < len ? l->s.tx_n - at : len;
 
@@ -220,7 +220,7 @@ static int open_own_end(struct link *l)
 	int ret;
 
 	function_welcome(l->fn, l->gid);
-	ret = function_dmb_get(l->fn, l->gid, RDV_DMB_SIZE, &l->user, &dmb);
+	ret = function_dmb_get_private(l->fn, l->gid, RDV_DMB_SIZE, &l->user, &dmb);
 	if (ret < 0)
 		return ret;
 	l->dmb = dmb;
@@ -240,8 +240,8 @@ static void drop_peer_end(struct link *l)
 {
 	if (l->s.tx_n)
 		function_unmap(l->fn, l->s.token);
-	function_source_revoke(l->fn, &l->out);
-	function_source_free(&l->out);
+	if (l->out.va)
+		function_memory_put(l->fn, &l->out);
 	if (l->cdc)
 		function_slot_put(l->fn, l->cdc);
 	l->cdc = NULL;
@@ -252,19 +252,15 @@ static int open_peer_end(struct link *l, uint64_t token)
 {
 	int ret;
 
-	ret = function_source_get(0, RDV_DMB_SIZE, &l->out);
-	if (ret == 0)
-		ret = function_source_map(l->fn, &l->out);
-	if (ret < 0) {
-		drop_peer_end(l);
+	ret = function_memory_get(l->fn, RDV_DMB_SIZE, &l->out);
+	if (ret < 0)
 		return ret;
-	}
 	l->cdc = function_slot_get(l->fn);
 	if (!l->cdc) {
 		drop_peer_end(l);
 		return -ENOSPC;
 	}
-	stream_open_tx(&l->s, token, RDV_DMB_SIZE, l->out.map, l->cdc);
+	stream_open_tx(&l->s, token, RDV_DMB_SIZE, l->out.va, l->cdc);
 	function_map(l->fn, l->gid, token, RDV_DMB_SIZE);
 	return 0;
 }
@@ -418,7 +414,6 @@ struct link *link_get(struct function *fn, uint64_t gid)
 		fn->nr_strangers++;
 	l->user.signal = on_signal;
 	l->offer.fn = on_offer_timer;
-	l->out.fd = -1;
 	HASH_ADD(hh, fn->links, gid, sizeof(l->gid), l);
 	return l;
 }

@@ -46,7 +46,7 @@ struct link {
 
 	struct dmb_user user;
 	struct ism_dmb *dmb;
-	struct function_source out;
+	struct arena_block out; /* the send ring, behind room for a CDC block */
 	uint8_t *cdc;
 	struct stream s;
 	uint64_t tx_pos; /* bytes put into the send ring */

@@ -203,6 +203,20 @@ static void test_works(void **state)
 	close_pair(&p);
 }
 
+/* Four functions take a map each; both ends of two control links none; an end of a channel its DMB. */
+static void test_maps(void **state)
+{
+	struct pair one, two;
+
+	assert_int_equal(try_connect("one", &one), 0);
+	assert_int_equal(try_connect("two", &two), 0);
+	assert_int_equal(__atomic_load_n(&kernel->maps, __ATOMIC_ACQUIRE), 4 + 2 * 2);
+	transfer(&one, 100003);
+	transfer(&two, 100003);
+	close_pair(&one);
+	close_pair(&two);
+}
+
 /*
  * Whatever befalls ism0: its channel ends, that of ism2 goes on, ism0 is opened again and works.
  * Its own end hears that the function is gone, the other that the peer is, which may also be what
@@ -278,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_works),
+		T(test_maps),
 		T(test_unbind),
 		T(test_error),
 		T(test_removal),

@@ -310,6 +310,141 @@ static void test_all_indexes(void **state)
 	f.nlog = 0;
 }
 
+/* Private DMBs are cut out of the memory that was mapped when the function was opened. */
+static void test_private(void **state)
+{
+	struct ism_dmb *dmb[8], *large;
+	uint64_t iova;
+
+	for (int i = 0; i < 8; i++) {
+		assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb[i]), 0);
+		assert_int_equal(dmb[i]->iova % (64 * KIB), 0);
+		assert_int_equal(dmb[i]->fd, -1);
+		assert_ptr_equal(dmb[i]->va, fake_mem(&f, dmb[i]->iova, 64 * KIB));
+		for (int k = 0; k < i; k++)
+			assert_true(dmb[k]->iova != dmb[i]->iova);
+	}
+	assert_int_equal(fake_count(&f, 'M'), 0);
+	/* One that finds no room brings another arena. */
+	assert_int_equal(ism_register_private_dmb(dev, PEER, 1024 * KIB, NULL, &large), 0);
+	assert_int_equal(large->iova % (1024 * KIB), 0);
+	assert_int_equal(fake_count(&f, 'M'), 1);
+	/* Its memory is used again once it has rested, zeroed. */
+	iova = dmb[3]->iova;
+	memset(dmb[3]->va, 0xee, 64 * KIB);
+	assert_int_equal(ism_unregister_dmb(dev, dmb[3]), 0);
+	assert_int_equal(ism_unregister_dmb(dev, large), 0);
+	wait_released();
+	assert_int_equal(fake_count(&f, 'U'), 1);
+	assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb[3]), 0);
+	assert_true(dmb[3]->iova == iova);
+	for (uint32_t i = 0; i < dmb[3]->size; i++)
+		assert_int_equal(((uint8_t *)dmb[3]->va)[i], 0);
+	assert_int_equal(fake_count(&f, 'M'), 1);
+}
+
+/* Files and blocks that leave one after another, each in its own way. */
+static void test_private_among_others(void **state)
+{
+	struct ism_dmb *dmb;
+
+	for (int i = 0; i < 12; i++) {
+		if (i / 2 % 2)
+			assert_int_equal(ism_register_dmb(dev, PEER, 16 * KIB, NULL, &dmb), 0);
+		else
+			assert_int_equal(ism_register_private_dmb(dev, PEER, 16 * KIB, NULL, &dmb), 0);
+		assert_int_equal(ism_unregister_dmb(dev, dmb), 0);
+	}
+	wait_released();
+	assert_int_equal(fake_count(&f, 'M'), 6);
+	assert_int_equal(fake_count(&f, 'U'), 6);
+	for (uint32_t i = 32; i < 64; i++)
+		assert_null(dev->dmbs[i]);
+}
+
+/* During its rest a late store lands in nobody's memory. */
+static void test_private_rests(void **state)
+{
+	struct ism_dmb *dmb, *other;
+	uint64_t iova;
+
+	assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb), 0);
+	iova = dmb->iova;
+	assert_int_equal(ism_unregister_dmb(dev, dmb), 0);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(ism_probe(dev), 0);
+		ism_poll(dev);
+	}
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &other), 0);
+		assert_true(other->iova != iova);
+	}
+	assert_non_null(fake_mem(&f, iova, 64 * KIB));
+}
+
+/* What the device may still write, for all we know, is no one else's while it is open. */
+static void test_private_kept(void **state)
+{
+	struct ism_dmb *dmb[3] = { NULL }, *other;
+	uint64_t iova[2];
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb[i]), 0);
+		iova[i] = dmb[i]->iova;
+		f.ret[0x0b] = i ? 0xffff : 0x1234;
+		assert_int_equal(ism_unregister_dmb(dev, dmb[i]), -EIO);
+	}
+	f.ret[0x0b] = 0;
+	f.fail_load = 0; /* perhaps registered, perhaps not */
+	assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb[2]), -EIO);
+	wait_released();
+	for (uint32_t idx = 32; idx < 35; idx++)
+		assert_int_equal(dev->dmbs[idx]->state, ISM_DMB_KEPT);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &other), 0);
+		assert_true(other->iova != iova[0] && other->iova != iova[1]);
+	}
+	/* A plain refusal is another matter: the device never had it. */
+	f.ret[0x0a] = 7;
+	assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb[2]), -EIO);
+	f.ret[0x0a] = 0;
+	assert_null(dev->dmbs[dev->next_idx - 1]);
+}
+
+/* Where DMBs are given to their writers each one is a file. */
+static void test_private_is_a_file(void **state)
+{
+	struct ism_dmb *dmb;
+
+	f.z->caps.gives_files = true;
+	assert_int_equal(ism_register_private_dmb(dev, PEER, 64 * KIB, NULL, &dmb), 0);
+	assert_int_equal(fd_check_sealed(dmb->fd, 64 * KIB), 0);
+	assert_int_equal(fake_count(&f, 'M'), 1);
+	assert_int_equal(ism_unregister_dmb(dev, dmb), 0);
+	wait_released();
+	assert_int_equal(fake_count(&f, 'U'), 1);
+}
+
+/* SBA, event queue, the self-test's DMB, what a daemon asks for: one map. */
+static void test_one_map(void **state)
+{
+	const struct ism_params params = { .handler = &handler, .name = "test" };
+	struct arena_block b;
+
+	ism_close(dev);
+	fake_init(&f);
+	assert_int_equal(ism_open(fake_open(&f), &params, &dev), 0);
+	assert_int_equal(ism_memory_get(dev, 64 * KIB, &b), 0);
+	assert_ptr_equal(b.va, fake_mem(&f, b.iova, 64 * KIB));
+	assert_int_equal(fake_count(&f, 'M'), 1);
+	assert_int_equal(ism_memory_put(dev, &b), 0);
+	f.map_error = -ENOSPC;
+	assert_int_equal(ism_memory_get(dev, 1024 * KIB, &b), -ENOMEM);
+	f.map_error = -EIO;
+	assert_int_equal(ism_memory_get(dev, 1024 * KIB, &b), -EIO);
+	f.map_error = 0;
+}
+
 /* Unregistered, queue and signals off, door closed, and then the memory is gone: see the fake. */
 static void test_close_order(void **state)
 {
@@ -364,6 +499,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_impossible_token, setup_long, teardown),
 		cmocka_unit_test_setup_teardown(test_map_failures, setup_short, teardown),
 		cmocka_unit_test_setup_teardown(test_all_indexes, setup_short, teardown),
+		cmocka_unit_test_setup_teardown(test_private, setup_short, teardown),
+		cmocka_unit_test_setup_teardown(test_private_among_others, setup_short, teardown),
+		cmocka_unit_test_setup_teardown(test_private_rests, setup_long, teardown),
+		cmocka_unit_test_setup_teardown(test_private_kept, setup_short, teardown),
+		cmocka_unit_test_setup_teardown(test_private_is_a_file, setup_short, teardown),
+		cmocka_unit_test_setup_teardown(test_one_map, setup_short, teardown),
 		cmocka_unit_test_setup_teardown(test_close_order, setup_long, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup_long, teardown),
 	};
