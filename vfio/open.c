@@ -69,7 +69,7 @@ int opening_not_viable(const struct opening *o)
 	else
 		log_err("%s: IOMMU group %u is not viable; bind all of its members to VFIO drivers",
 			o->bdf, o->group);
-	return -EBUSY;
+	return -EPERM;
 }
 
 int opening_broken(const struct opening *o)
@@ -80,6 +80,18 @@ int opening_broken(const struct opening *o)
 	return -ENODEV;
 }
 
+/* Nodes of modules come with them, those of a function with its driver. */
+static int no_node(const struct opening *o, const char *node)
+{
+	if (strcmp(node, NODE_IOMMUFD) == 0 || strcmp(node, NODE_CONTAINER) == 0)
+		log_err("%s: there is no %s: load the module that makes it (modprobe %s)", o->bdf,
+			node, strcmp(node, NODE_IOMMUFD) == 0 ? "iommufd" : "vfio_iommu_type1");
+	else
+		log_err("%s: there is no %s, which comes with the driver: look at udev, and at what "
+			"this container is given of /dev; see 'smcd-userctl check'", o->bdf, node);
+	return -ENOENT;
+}
+
 int opening_node(struct opening *o, const char *node)
 {
 	int fd = calls_open(&o->calls, node);
@@ -88,9 +100,7 @@ int opening_node(struct opening *o, const char *node)
 	case -ENOENT:
 	case -ENODEV: /* the node is there before the module that serves it */
 	case -ENXIO:
-		log_err("%s: there is no %s: load the module that makes it (modprobe %s)", o->bdf,
-			node, strcmp(node, NODE_IOMMUFD) == 0 ? "iommufd" : "vfio_iommu_type1");
-		return -ENOENT;
+		return no_node(o, node);
 	case -EACCES:
 	case -EPERM:
 		log_err("%s: %s may not be opened by uid %u: make it writable for a group that this "

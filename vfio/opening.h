@@ -35,7 +35,7 @@ int opening_failed(const struct opening *o, const char *what, int err);
 /* The kernel says EPERM because the platform does not keep functions from forging interrupts. */
 int opening_unsafe(const struct opening *o, const char *module);
 
-/* Some other member of its IOMMU group has a driver that is not VFIO's: -EBUSY. */
+/* Some other member of its IOMMU group has a driver that is not VFIO's: -EPERM. */
 int opening_not_viable(const struct opening *o);
 
 /* It says ENODEV for a function that is there: the function cannot be enabled. */

@@ -109,14 +109,19 @@ static int take_cdev(void *ctx, const char *name)
 
 int pci_cdev(const struct sys_ops *sys, const char *bdf, char name[PCI_NAME_LEN])
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], found[PCI_NAME_LEN];
 	int r;
 
 	snprintf(path, sizeof(path), DEVICES "/%s/vfio-dev", bdf);
-	r = sys->list(path, take_cdev, name);
-	if (r < 0)
+	r = sys->list(path, take_cdev, found);
+	if (r <= 0)
+		return r < 0 ? -errno : -ENOENT;
+	/* Its major and minor number, if it has any. */
+	snprintf(path, sizeof(path), DEVICES "/%s/vfio-dev/%s/dev", bdf, found);
+	if (sys->access(path, F_OK) < 0)
 		return -errno;
-	return r > 0 ? 0 : -ENOENT;
+	strcpy(name, found);
+	return 0;
 }
 
 int pci_read_file(const struct sys_ops *sys, const char *path, char *text, size_t size)

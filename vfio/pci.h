@@ -35,7 +35,10 @@ bool pci_driver_is_vfio(const char *name);
 /* The number of the IOMMU group. -ENOENT: it is in none. */
 int pci_group(const struct sys_ops *sys, const char *bdf, unsigned int *group);
 
-/* The name of the VFIO device, "vfio3"; -ENOENT: none (driver without VFIO, kernel before 6.1). */
+/*
+ * The name of the VFIO device that has a node, "vfio3"; -ENOENT: none (driver without VFIO, kernel
+ * without CONFIG_VFIO_DEVICE_CDEV, which lists the device since 6.1 all the same).
+ */
 int pci_cdev(const struct sys_ops *sys, const char *bdf, char name[PCI_NAME_LEN]);
 
 int pci_id(const struct sys_ops *sys, const char *bdf, uint16_t *vendor, uint16_t *device);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "smcd/ctl/check.h"
 #include "vfio/open.h"
@@ -75,11 +76,12 @@ static bool check_group(struct check *c, const char *bdf, unsigned int *group)
 	return true;
 }
 
-static void check_transport(struct check *c, const char *bdf, const char *driver)
+/* What a driver of that name should be good for; only opening tells. */
+static void expect_transport(struct check *c, const char *bdf, const char *driver)
 {
 	if (strcmp(driver, "ism_vfio_pci") == 0)
 		check_add(c, bdf, "transport", FINDING_OK, "",
-			"BARs, one block store a write (ism-vfio-pci)");
+			"to be expected of ism_vfio_pci: BARs, one block store a write");
 	else
 		check_add(c, bdf, "transport", FINDING_WARN,
 			"--open tells whether the kernel has it; else load ism-vfio-pci (Linux "
@@ -87,18 +89,28 @@ static void check_transport(struct check *c, const char *bdf, const char *driver
 			"%s serves ISM only on a kernel with the zPCI I/O region", driver);
 }
 
-/* Both of @node's: 1 usable; 0: not, with *why and *remedy said. */
+/* What there was when it was opened. */
+static void tell_transport(struct check *c, const char *bdf, const struct zpci_caps *caps)
+{
+	check_add(c, bdf, "transport", FINDING_OK, "", "found: %s", caps->maps_sources ?
+		"the zPCI I/O region, one request a write" : "BARs, one block store a write");
+	check_add(c, bdf, "open", FINDING_OK, "", "%s, stores of up to %u bytes, CHID %04x",
+		caps->transport, caps->max_store, caps->info.pchid);
+}
+
 struct way {
 	const char *name;
-	char node[NODE_MAX];
-	const char *other; /* needed besides */
-	const char *module;
-	bool usable;
+	char node[NODE_MAX]; /* "": the kernel has none */
+	const char *none;    /* then it was built without this */
+	const char *other;   /* needed besides */
+	const char *module;  /* which brings that */
+	bool usable;	     /* else *why and *remedy are said */
 	char why[NODE_MAX + 64];
 	char remedy[REMEDY_MAX];
 };
 
-static void look_at_node(const struct check *c, struct way *w, const char *node)
+/* @missing: what to do where there is no such node. */
+static void look_at_node(const struct check *c, struct way *w, const char *node, const char *missing)
 {
 	int r = check_may_use(c, node);
 
@@ -110,52 +122,71 @@ static void look_at_node(const struct check *c, struct way *w, const char *node)
 		snprintf(w->remedy, sizeof(w->remedy), "%s", udev_remedy);
 	} else {
 		snprintf(w->why, sizeof(w->why), "no %s", node);
-		snprintf(w->remedy, sizeof(w->remedy), "modprobe %s", w->module);
+		snprintf(w->remedy, sizeof(w->remedy), "%s", missing);
 	}
 }
 
 static void look_at_way(const struct check *c, struct way *w)
 {
+	char load[64];
+
 	w->usable = w->node[0];
 	if (!w->usable) {
-		snprintf(w->why, sizeof(w->why), "the kernel has no device nodes for VFIO");
-		snprintf(w->remedy, sizeof(w->remedy), "none is needed: the group way will do");
+		snprintf(w->why, sizeof(w->why), "the kernel has no nodes of this kind: it was built "
+			"without %s", w->none);
+		snprintf(w->remedy, sizeof(w->remedy), "none is needed where the other way works");
 		return;
 	}
-	look_at_node(c, w, w->node);
+	/* The kernel made one when the driver was bound, whatever modules are there. */
+	look_at_node(c, w, w->node, "the kernel has it, so it did not get here: look at udev, or at "
+				    "what this container is given of /dev");
+	snprintf(load, sizeof(load), "modprobe %s", w->module);
 	if (w->usable)
-		look_at_node(c, w, w->other);
+		look_at_node(c, w, w->other, load);
+}
+
+/* Which nodes the kernel has for it, by its own account. */
+static void find_nodes(const struct check *c, const char *bdf, unsigned int group, struct way w[2])
+{
+	char name[PCI_NAME_LEN], path[NODE_MAX];
+
+	if (pci_cdev(c->sys, bdf, name) == 0)
+		snprintf(w[0].node, sizeof(w[0].node), "/dev/vfio/devices/%s", name);
+	snprintf(path, sizeof(path), "/sys/class/vfio/%u", group);
+	if (c->sys->access(path, F_OK) == 0)
+		snprintf(w[1].node, sizeof(w[1].node), "/dev/vfio/%u", group);
 }
 
 /* One of the two is enough. */
 static bool check_ways(struct check *c, const char *bdf, unsigned int group)
 {
 	struct way w[2] = {
-		{ .name = "cdev", .other = "/dev/iommu", .module = "iommufd" },
-		{ .name = "group", .other = "/dev/vfio/vfio", .module = "vfio_iommu_type1" },
+		{ .name = "cdev", .none = "CONFIG_VFIO_DEVICE_CDEV", .other = "/dev/iommu",
+			.module = "iommufd" },
+		{ .name = "group", .none = "CONFIG_VFIO_GROUP", .other = "/dev/vfio/vfio",
+			.module = "vfio_iommu_type1" },
 	};
-	char cdev[PCI_NAME_LEN];
 	bool any;
 
-	if (pci_cdev(c->sys, bdf, cdev) == 0)
-		snprintf(w[0].node, sizeof(w[0].node), "/dev/vfio/devices/%s", cdev);
-	snprintf(w[1].node, sizeof(w[1].node), "/dev/vfio/%u", group);
+	find_nodes(c, bdf, group, w);
 	look_at_way(c, &w[0]);
 	look_at_way(c, &w[1]);
 	any = w[0].usable || w[1].usable;
 	for (int i = 0; i < 2; i++) {
+		bool other = any || (!w[i].node[0] && w[1 - i].node[0]); /* that one is to be mended */
+
 		if (w[i].usable)
 			check_add(c, bdf, w[i].name, FINDING_OK, "", "%s and %s, as user %s",
 				w[i].node, w[i].other, c->user);
 		else
-			check_add(c, bdf, w[i].name, any || !w[i].node[0] ? FINDING_NOTE :
-				FINDING_BAD, w[i].remedy, "%s", w[i].why);
+			check_add(c, bdf, w[i].name, other ? FINDING_NOTE : FINDING_BAD,
+				w[i].remedy, "%s", w[i].why);
 	}
 	return any;
 }
 
-/* The truth, at the price of a reset. */
-static void try_to_open(struct check *c, const char *bdf)
+/* The truth, at the price of a reset. False: what its transport is stays a guess. */
+static bool try_to_open(struct check *c, const char *bdf)
 {
 	const struct vfio_open_params params = { .bdf = bdf, .sys = c->sys };
 	struct vfio_device *dev;
@@ -165,17 +196,24 @@ static void try_to_open(struct check *c, const char *bdf)
 	if (r == -EBUSY) {
 		check_add(c, bdf, "open", FINDING_NOTE, "stop smcd-userd to have it tried",
 			"somebody has it open");
-		return;
+		return false;
 	}
-	if (r == 0)
-		r = zpci_open(dev, &z);
 	if (r < 0) {
 		check_add(c, bdf, "open", FINDING_BAD, "see the message above", "%s", strerror(-r));
-		return;
+		return false;
 	}
-	check_add(c, bdf, "open", FINDING_OK, "", "%s, stores of up to %u bytes, CHID %04x",
-		zpci_caps(z)->transport, zpci_caps(z)->max_store, zpci_caps(z)->info.pchid);
-	zpci_close(z);
+	r = zpci_open(dev, &z);
+	if (r == 0) {
+		tell_transport(c, bdf, zpci_caps(z));
+		zpci_close(z);
+	} else if (r == -ENOENT) {
+		check_add(c, bdf, "transport", FINDING_BAD, "load ism-vfio-pci (Linux 7.1 and later) "
+			"and smcd-userctl bind again", "found: neither the zPCI I/O region nor BARs "
+			"that take block stores");
+	} else {
+		check_add(c, bdf, "open", FINDING_BAD, "see the message above", "%s", strerror(-r));
+	}
+	return r == 0 || r == -ENOENT;
 }
 
 void check_function(struct check *c, const char *bdf)
@@ -189,7 +227,6 @@ void check_function(struct check *c, const char *bdf)
 	check_id(c, bdf);
 	if (!check_group(c, bdf, &group) || !ours)
 		return;
-	check_transport(c, bdf, driver);
-	if (check_ways(c, bdf, group) && c->open)
-		try_to_open(c, bdf);
+	if (!check_ways(c, bdf, group) || !c->open || !try_to_open(c, bdf))
+		expect_transport(c, bdf, driver);
 }

@@ -65,8 +65,10 @@ struct ism_double_host {
 	const char *driver;	/* NULL: the right one; "": none */
 	const char *mate;	/* driver of another member of each IOMMU group; NULL: there is none */
 	const char *denied;	/* nodes that begin so may not be opened */
+	const char *absent;	/* and these are not there */
 	bool no_iommu;		/* no function is in a group */
-	bool no_cdev;		/* a kernel without device nodes */
+	bool no_cdev;		/* a kernel without device nodes: it lists the devices all the same */
+	bool old;		/* with no_cdev: it does not, as before 6.1 */
 	bool no_iommufd;	/* its module is not loaded */
 	bool no_type1;		/* nor this one */
 	bool unsafe;		/* interrupts cannot be remapped */

@@ -10,6 +10,7 @@
 
 #define DEVICES "/sys/bus/pci/devices/"
 #define GROUPS	"/sys/kernel/iommu_groups/"
+#define CLASS	"/sys/class/vfio/"
 #define MATE	"0009:00:00.0" /* the other member of every group */
 
 static const char *driver_of(const struct ism_port *p)
@@ -105,13 +106,39 @@ static int static_node(const char *path, struct ism_node *node)
 	return -ENOENT;
 }
 
+static bool is_group(const char *name)
+{
+	char number[12];
+
+	for (unsigned int i = 0; i < ism_d.params.functions; i++) {
+		snprintf(number, sizeof(number), "%u", ISM_DOUBLE_GROUP + i);
+		if (strcmp(name, number) == 0)
+			return !ism_d.port[i].removed && has_vfio(&ism_d.port[i]);
+	}
+	return false;
+}
+
+/* The attribute that says which node there is. */
+static bool is_cdev_number(const struct ism_port *p, const char *rest)
+{
+	char number[40];
+
+	snprintf(number, sizeof(number), "/vfio-dev/vfio%u/dev", p->nr);
+	return has_vfio(p) && !ism_d.host.no_cdev && strcmp(rest, number) == 0;
+}
+
 int ism_double_path(const char *path, struct ism_node *node, char text[32])
 {
-	const char *denied = ism_d.host.denied, *rest;
+	const char *denied = ism_d.host.denied, *absent = ism_d.host.absent, *rest;
+	const struct ism_port *p = function_of(path, &rest);
 	int r;
 
 	*node = (struct ism_node){ .kind = ISM_NODE_NONE };
-	if (function_of(path, &rest)) {
+	if (!ism_d.host.no_iommu && strncmp(path, CLASS, strlen(CLASS)) == 0)
+		return is_group(path + strlen(CLASS)) ? -EISDIR : -ENOENT;
+	if (p) {
+		if (is_cdev_number(p, rest))
+			return -EISDIR; /* it is there, and nobody reads it */
 		if (strcmp(rest, "/vendor") != 0 && strcmp(rest, "/device") != 0)
 			return rest[0] ? -ENOENT : -EISDIR;
 		node->kind = ISM_NODE_FILE;
@@ -121,6 +148,8 @@ int ism_double_path(const char *path, struct ism_node *node, char text[32])
 	r = static_node(path, node);
 	if (r < 0)
 		r = function_node(path, node);
+	if (r == 0 && absent && strncmp(path, absent, strlen(absent)) == 0)
+		return -ENOENT;
 	if (r == 0 && denied && strncmp(path, denied, strlen(denied)) == 0)
 		return -EACCES;
 	return r;
@@ -142,7 +171,7 @@ int ism_double_list(const char *path, int (*fn)(void *ctx, const char *name), vo
 	char name[64];
 	int r = 0;
 
-	if (p && strcmp(rest, "/vfio-dev") == 0 && has_vfio(p) && !ism_d.host.no_cdev) {
+	if (p && strcmp(rest, "/vfio-dev") == 0 && has_vfio(p) && !ism_d.host.old) {
 		snprintf(name, sizeof(name), "vfio%u", p->nr);
 		return fn(ctx, name);
 	}

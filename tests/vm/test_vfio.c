@@ -220,7 +220,7 @@ static void test_shared_group(void **state)
 {
 	if (!shared)
 		skip();
-	refused(shared, -EBUSY, "other members in use", "virtio-pci");
+	refused(shared, -EPERM, "other members in use", "virtio-pci");
 }
 
 /* ---- memory and interrupts ------------------------------------------------------------------- */

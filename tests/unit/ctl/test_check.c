@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* check: each finding with its remedy, on machines made of files. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "ism_double.h"
 #include "machine.h"
 #include "smcd/ctl/check.h"
 #include "smcd/ctl/tools.h"
@@ -92,8 +94,16 @@ static void found(const char *about, const char *topic, const char *verdict, con
 		fail_msg("nothing about %s's %s in %s", about, topic, said);
 }
 
+/* The kernel has groups. */
+static void groups(void)
+{
+	machine_file("/sys/class/vfio/3/dev", "", 0444);
+	machine_file("/sys/class/vfio/4/dev", "", 0444);
+}
+
 static void nodes(unsigned int mode)
 {
+	groups();
 	machine_file("/dev/vfio/vfio", "", 0666);
 	machine_file("/dev/vfio/3", "", mode);
 }
@@ -163,12 +173,26 @@ static void test_not_viable(void **state)
 static void test_ways(void **state)
 {
 	make_ism("ism_vfio_pci", 3);
+	assert_int_equal(run(), FAILED); /* no way at all */
+	found(ISM, "group", "bad", "without CONFIG_VFIO_GROUP", "other way");
+	found(ISM, "cdev", "bad", "without CONFIG_VFIO_DEVICE_CDEV", "other way");
+	groups();
 	assert_int_equal(run(), FAILED);
-	found(ISM, "group", "bad", "no /dev/vfio/3", "modprobe vfio_iommu_type1");
-	found(ISM, "cdev", "note", "no device nodes", "group way");
+	found(ISM, "group", "bad", "no /dev/vfio/3", "udev");
+	found(ISM, "cdev", "note", "without CONFIG_VFIO_DEVICE_CDEV", "none is needed");
+	/* Since 6.1 the device is listed all the same. */
+	machine_file("/sys/bus/pci/devices/" ISM "/vfio-dev/vfio7/uevent", "", 0444);
+	assert_int_equal(run(), FAILED);
+	found(ISM, "cdev", "note", "without CONFIG_VFIO_DEVICE_CDEV", "none is needed");
+	machine_file("/dev/vfio/3", "", 0666);
+	assert_int_equal(run(), FAILED);
+	found(ISM, "group", "bad", "no /dev/vfio/vfio", "modprobe vfio_iommu_type1");
 	nodes(0600);
 	assert_int_equal(run(), FAILED);
 	found(ISM, "group", "bad", "nobody may not open /dev/vfio/3", "udev");
+	machine_file("/sys/bus/pci/devices/" ISM "/vfio-dev/vfio7/dev", "", 0444);
+	assert_int_equal(run(), FAILED);
+	found(ISM, "cdev", "bad", "no /dev/vfio/devices/vfio7", "udev");
 	cdevs(0600);
 	assert_int_equal(run(), FAILED);
 	found(ISM, "cdev", "bad", "nobody may not open /dev/vfio/devices/vfio7", "udev");
@@ -193,12 +217,62 @@ static void test_transport(void **state)
 	make_ism("ism_vfio_pci", 3);
 	nodes(0666);
 	assert_int_equal(run(), OK);
-	found(ISM, "transport", "ok", "BARs", "");
+	found(ISM, "transport", "ok", "to be expected of ism_vfio_pci: BARs", "");
 	machine_unlink("/sys/bus/pci/devices/" ISM "/driver");
 	machine_function("0002:00:00.0", "0x1014\n", "0x04ed\n", "vfio-pci", 4);
+	groups();
 	machine_file("/dev/vfio/4", "", 0666);
 	assert_int_equal(run(), FAILED); /* because of the other */
 	found("0002:00:00.0", "transport", "warn", "zPCI I/O region", "--open");
+}
+
+/* What opening finds, on functions of a kernel's double; the nodes are files of the machine. */
+static void open_double(enum ism_double_kind kind, const char *driver, const struct ism_double_host *host)
+{
+	const struct ism_double_params params = { .kind = kind, .functions = 1 };
+	struct check c = { .sys = &ism_double_sys, .root = machine_root, .open = true,
+		.user = "root", .findings = json_object_new_array() };
+	struct json_object *root = json_object_new_object();
+	struct fabric *f;
+	int err = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(ism_double_start(&params, &f), 0);
+	*ism_double_host() = *host;
+	ism_double_host()->driver = driver;
+	machine_file("/dev/vfio/vfio", "", 0666);
+	machine_file("/dev/vfio/10", "", 0666);
+	dup2(null, STDERR_FILENO);
+	check_function(&c, ISM);
+	dup2(err, STDERR_FILENO);
+	close(err);
+	close(null);
+	assert_int_equal(ism_double_stop(), 0);
+	json_object_object_add(root, "findings", c.findings);
+	snprintf(said, sizeof(said), "%s", json_object_to_json_string(root));
+	json_object_put(root);
+}
+
+static void test_open(void **state)
+{
+	static const struct ism_double_host plain, taken = { .taken = true },
+		not_viable = { .mate = "e1000e" };
+
+	/* Whatever the drivers' names promise. */
+	open_double(ISM_DOUBLE_REGION, "vfio-pci", &plain);
+	found(ISM, "transport", "ok", "found: the zPCI I/O region", "");
+	found(ISM, "open", "ok", "stores of up to 4096", "");
+	open_double(ISM_DOUBLE_REGION, "ism_vfio_pci", &plain);
+	found(ISM, "transport", "ok", "found: the zPCI I/O region", "");
+	open_double(ISM_DOUBLE_BARS, "some_vfio", &plain);
+	found(ISM, "transport", "ok", "found: BARs", "");
+	open_double(ISM_DOUBLE_PLAIN, "ism_vfio_pci", &plain);
+	found(ISM, "transport", "bad", "neither", "smcd-userctl bind");
+	open_double(ISM_DOUBLE_BARS, NULL, &taken);
+	found(ISM, "open", "note", "somebody has it open", "stop");
+	found(ISM, "transport", "ok", "to be expected", "");
+	open_double(ISM_DOUBLE_BARS, NULL, &not_viable);
+	found(ISM, "open", "bad", "not permitted", "message above");
+	found(ISM, "iommu", "bad", "0009:00:00.0 (e1000e)", "unbind");
 }
 
 static void test_machine(void **state)
@@ -243,6 +317,7 @@ int main(void)
 		T(test_not_viable),
 		T(test_ways),
 		T(test_transport),
+		T(test_open),
 		T(test_machine),
 		T(test_text),
 	};

@@ -100,7 +100,9 @@ static void test_choice(void **state)
 	expect(VFIO_WAY_CDEV, 0, 1);
 	h->no_cdev = true;
 	expect(VFIO_WAY_AUTO, 1, 0);
-	h->no_cdev = false;
+	h->old = true;
+	expect(VFIO_WAY_AUTO, 1, 0);
+	h->no_cdev = h->old = false;
 	h->no_iommufd = true;
 	expect(VFIO_WAY_AUTO, 1, 0);
 	h->no_iommufd = false;
@@ -131,10 +133,15 @@ static void test_group(void **state)
 {
 	struct ism_double_host *h = ism_double_host();
 
+	h->absent = "/dev/vfio/vfio";
+	refused(VFIO_WAY_GROUP, -ENOENT, "no /dev/vfio/vfio", "modprobe vfio_iommu_type1");
+	h->absent = "/dev/vfio/1";
+	refused(VFIO_WAY_GROUP, -ENOENT, "no /dev/vfio/10", "udev");
+	h->absent = NULL;
 	h->no_type1 = true;
 	refused(VFIO_WAY_GROUP, -EOPNOTSUPP, "no type1", "modprobe vfio_iommu_type1");
 	h->mate = "e1000e";
-	refused(VFIO_WAY_GROUP, -EBUSY, "0009:00:00.0 (e1000e)", "unbind");
+	refused(VFIO_WAY_GROUP, -EPERM, "0009:00:00.0 (e1000e)", "unbind");
 	h->unsafe = true;
 	refused(VFIO_WAY_GROUP, -EPERM, "interrupts", "vfio_iommu_type1/parameters");
 	h->taken = true;
@@ -151,12 +158,18 @@ static void test_cdev(void **state)
 
 	h->no_cdev = true;
 	refused(VFIO_WAY_CDEV, -EOPNOTSUPP, "no device nodes", "leave out 'cdev'");
+	h->old = true;
+	refused(VFIO_WAY_CDEV, -EOPNOTSUPP, "no device nodes", "leave out 'cdev'");
+	h->no_cdev = h->old = false;
+	h->absent = "/dev/vfio/devices";
+	refused(VFIO_WAY_CDEV, -ENOENT, "no /dev/vfio/devices/vfio0", "udev");
+	h->absent = NULL;
 	h->no_iommufd = true;
 	refused(VFIO_WAY_CDEV, -ENOENT, "no /dev/iommu", "modprobe iommufd");
 	h->unsafe = true;
 	refused(VFIO_WAY_CDEV, -EPERM, "interrupts", "iommufd/parameters");
 	h->mate = "e1000e";
-	refused(VFIO_WAY_CDEV, -EBUSY, "0009:00:00.0 (e1000e)", "unbind");
+	refused(VFIO_WAY_CDEV, -EPERM, "0009:00:00.0 (e1000e)", "unbind");
 	h->taken = true;
 	refused(VFIO_WAY_CDEV, -EBUSY, "another process", "stop it");
 	h->denied = "/dev/vfio/devices";
