@@ -181,6 +181,7 @@ static void print_stats(FILE *out, struct json_object *root)
 		{ "Region errors", "region_errors" },
 		{ "Sleeps", "sleeps" },
 		{ "Wakes", "wakes" },
+		{ "Held back", "held_back" },
 	};
 	struct json_object *daemon = member(root, "daemon");
 	size_t i;

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "smcd/daemon/attach.h"
+#include "smcd/daemon/fair.h"
 #include "smcd/daemon/function.h"
 #include "smcd/daemon/stream.h"
 #include "smcd/ipc/chan.h"
@@ -34,6 +35,7 @@
 #include "vfio/base/hash.h"
 
 #define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
+#define CHANNEL_SHARE	 (16u * 1024u) /* the same beside somebody who moves little */
 #define CHANNEL_MAP_AFTER 8u /* PCISTBs: mapping does not pay for less */
 #define CHANNEL_MAX_RING (1024u * 1024u)
 
@@ -99,6 +101,7 @@ struct channel {
 
 	bool hot;
 	uint64_t active_ns; /* last time there was work */
+	struct fair_flow flow;
 	struct channel *hot_prev, *hot_next;
 	bool reaping;
 	struct channel *reap_next;

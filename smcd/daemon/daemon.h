@@ -19,6 +19,7 @@
 
 #include "smcd/daemon/account.h"
 #include "smcd/daemon/config.h"
+#include "smcd/daemon/fair.h"
 #include "smcd/daemon/loop.h"
 #include "smcd/daemon/refuse.h"
 #include "smcd/daemon/spin.h"
@@ -38,6 +39,7 @@ struct daemon_stats {
 	uint64_t connects_refused;
 	uint64_t downgrades; /* channels whose DMB is smaller than wanted */
 	uint64_t protocol_errors; /* of applications and peers */
+	uint64_t held_back; /* stores of much that were cut short for somebody who moves little */
 };
 
 struct daemon {
@@ -45,6 +47,7 @@ struct daemon {
 	struct loop *loop;
 	struct accounts accounts;
 	struct spin spin;
+	struct fair fair; /* among channels */
 	struct daemon_stats stats;
 	struct failures failures;
 	uint64_t started_ns;

@@ -245,16 +245,28 @@ void channel_catch_up(struct channel *ch)
 		ch->close.tx_flags |= CDC_SENDING_DONE;
 }
 
+/* What may go in one turn. The application is asked to be as considerate as we are. */
+static uint64_t budget(struct channel *ch)
+{
+	uint32_t share = fair_crowded(&ch->d->fair, &ch->flow, ch->d->now_ns);
+
+	if (atomic_load_explicit(&ch->ctl->share, memory_order_relaxed) != share)
+		atomic_store_explicit(&ch->ctl->share, share, memory_order_relaxed);
+	return share ? CHANNEL_SHARE : CHANNEL_BUDGET;
+}
+
 static ssize_t send_out(struct channel *ch)
 {
 	bool due = stream_update_due(&ch->s);
-	uint64_t to = smc_can_send(&ch->close) ? ch->tx_pos : ch->s.tx_sent;
+	uint64_t to = smc_can_send(&ch->close) ? ch->tx_pos : ch->s.tx_sent, max;
 
 	if (smc_tx_forbidden(&ch->close))
 		return 0;
 	if (to == ch->s.tx_sent && !due)
 		return 0;
-	return stream_push(&ch->s, to, CHANNEL_BUDGET, ch->close.tx_flags, due);
+	max = budget(ch);
+	ch->d->stats.held_back += to - ch->s.tx_sent > max && max == CHANNEL_SHARE;
+	return stream_push(&ch->s, to, max, ch->close.tx_flags, due);
 }
 
 /*
@@ -321,6 +333,8 @@ static bool serve_live(struct channel *ch)
 		push_failed(ch, sent);
 		return true;
 	}
+	if (sent > 0 || news.bytes)
+		fair_moved(&ch->d->fair, &ch->flow, (uint64_t)sent + news.bytes, ch->d->now_ns);
 	if (!advance_close(ch))
 		return true;
 	if (news.bytes || news.urgent)

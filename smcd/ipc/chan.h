@@ -64,7 +64,7 @@ struct chan_ctl {
 	_Atomic uint32_t bell;	    /* 1: ring CHAN_BELL after publishing; the application takes it */
 	_Atomic uint32_t state;	    /* enum smc_state */
 	_Atomic int32_t error;	    /* positive errno that ended the channel, 0 while it lives */
-	_Atomic uint32_t reserved;
+	_Atomic uint32_t share;	    /* 1: others who move little wait, give the processor away */
 	_Atomic uint64_t tx_sent;   /* bytes moved to the peer */
 	_Atomic uint64_t pcistb;    /* PCISTBs spent on this channel, payload and CDC */
 	_Atomic uint64_t cdc_tx;    /* CDC blocks written */

@@ -69,6 +69,8 @@ struct lib_tx {
 	uint8_t flags;	 /* producer flags in the peer's CDC */
 	uint64_t mark;	 /* behind an urgent byte on its way, attached */
 	_Atomic uint64_t cdcs; /* written for this half, attached */
+	size_t unshared; /* put since the processor was given away last, while somebody wants it */
+	unsigned int share_skip; /* so often it is not: it took too long */
 	size_t reserved; /* given out by smcdu_reserve(), not committed */
 	_Atomic uint64_t urg; /* pos behind the last urgent byte; there, nothing goes before it is read */
 	_Atomic bool shut;
@@ -312,6 +314,12 @@ void tx_publish(struct smcdu_channel *ch, size_t n);
 /* Tells the daemon, or a peer that sleeps, of what was published. */
 void tx_tell(struct smcdu_channel *ch);
 
+/*
+ * @n more bytes were published and told: while the daemon asks for consideration, gives the processor
+ * away after every TX_SHARE of them.
+ */
+void tx_share(struct smcdu_channel *ch, size_t n);
+
 /* Unread bytes, 0 at the end, or negative errno; of records, not before there is a whole one. */
 ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags);
 void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *it, size_t n);
@@ -400,6 +408,9 @@ static inline struct lib_glance lib_glance(const struct smcdu_channel *ch, unsig
  */
 void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spin,
 	const struct lib_glance *seen);
+
+/* Gives the processor away for a moment, unless that has cost too much lately. */
+void wait_share(struct smcdu_channel *ch);
 
 /* Re-arms the descriptor unless a chosen event holds. Returns what holds now. */
 unsigned int wait_rearm(struct smcdu_channel *ch);

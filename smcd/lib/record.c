@@ -72,6 +72,7 @@ ssize_t record_send(struct smcdu_channel *ch, const struct iovec *iov, size_t le
 	tx_copy_in(ch, at, &it, len);
 	tx_publish(ch, skip + HEADER_LEN + len);
 	tx_tell(ch);
+	tx_share(ch, len);
 	return (ssize_t)len;
 }
 

@@ -17,6 +17,8 @@
 /* Daemon or peer start on a large send before the copy ends. */
 #define PUBLISH_CHUNK	       32768u
 #define PUBLISH_CHUNK_ATTACHED 16384u
+/* Between two moments at which others get the processor, if the daemon asks for that. */
+#define TX_SHARE	       16384u
 
 void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 {
@@ -171,14 +173,38 @@ static bool tell_early(const struct smcdu_channel *ch, bool first)
 	return first && !atomic_load_explicit(&ch->shared, memory_order_relaxed);
 }
 
+/* Nobody asks on an attached channel: its daemon does not serve it. */
+static bool asked_to_share(const struct smcdu_channel *ch)
+{
+	return atomic_load_explicit(&ch->ctl->share, memory_order_relaxed);
+}
+
+void tx_share(struct smcdu_channel *ch, size_t n)
+{
+	if (!asked_to_share(ch))
+		return;
+	ch->tx.unshared += n;
+	if (ch->tx.unshared < TX_SHARE)
+		return;
+	ch->tx.unshared = 0;
+	wait_share(ch);
+}
+
+/* How much of a send is published at once. */
+static size_t publish_chunk(const struct smcdu_channel *ch)
+{
+	if (channel_attached(ch))
+		return PUBLISH_CHUNK_ATTACHED;
+	return asked_to_share(ch) ? TX_SHARE : PUBLISH_CHUNK;
+}
+
 static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags)
 {
-	size_t chunk = channel_attached(ch) ? PUBLISH_CHUNK_ATTACHED : PUBLISH_CHUNK;
 	struct lib_iov it = { .iov = iov };
 	size_t done = 0;
 	uint32_t space = 0;
-	size_t n;
+	size_t n, chunk;
 	int r = 0;
 
 	if (!channel_mine(ch))
@@ -188,6 +214,7 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 	if (ch->record)
 		return record_send(ch, iov, len, flags);
 	lib_add(&ch->tx.calls, 1);
+	chunk = publish_chunk(ch);
 	while (done < len) {
 		if (done && (flags & SMCDU_DONTWAIT))
 			r = tx_space(ch, &space);
@@ -202,9 +229,10 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		tx_copy_in(ch, ch->tx.at, &it, n);
 		ch->tx.reserved = 0; /* that space is taken now */
 		tx_publish(ch, n);
-		if (done + n < len && tell_early(ch, !done))
-			tx_tell(ch);
 		done += n;
+		if (done == len || tell_early(ch, done == n))
+			tx_tell(ch);
+		tx_share(ch, n);
 	}
 	tx_tell(ch);
 	if (done && (flags & SMCDU_OOB))
@@ -284,6 +312,7 @@ int smcdu_commit(struct smcdu_channel *ch, size_t len)
 	if (len)
 		tx_publish(ch, len);
 	tx_tell(ch);
+	tx_share(ch, len);
 	return 0;
 }
 

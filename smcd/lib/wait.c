@@ -45,6 +45,8 @@
 #define GIVE_CREDIT_MAX	 4u
 #define GIVE_RETRY	 256u
 #define GIVE_LONG_NS	 100000u /* somebody else had the processor: the peer alone is quicker */
+#define SHARE_LONG_NS	 500000u /* who had it this long gives it to nobody */
+#define SHARE_RETRY	 64u
 
 void wait_init(struct lib_wait *w)
 {
@@ -236,6 +238,25 @@ static bool give_way(const struct smcdu_channel *ch, unsigned int event, struct 
 	else if (s->give)
 		s->give--;
 	return came;
+}
+
+/*
+ * Whoever waits for the daemon's turn, or for the next step of a dialogue beside ours, gets the
+ * processor while they are few and quick. Somebody who computes would keep it for a whole slice of the
+ * scheduler each time.
+ */
+void wait_share(struct smcdu_channel *ch)
+{
+	uint64_t begin;
+
+	if (ch->tx.share_skip) {
+		ch->tx.share_skip--;
+		return;
+	}
+	begin = clock_ns();
+	sched_yield();
+	if (clock_ns() - begin > SHARE_LONG_NS)
+		ch->tx.share_skip = SHARE_RETRY;
 }
 
 /* One batch of looks: something has changed. */

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "vfio/base/fd.h"
 
 /*
  * Many channels at once, each with its own bytes; then many connections after another. Afterwards
@@ -298,11 +301,90 @@ static void test_urgent(void **state)
 	guests_wait_stat(&g, GUEST_B, "channels", 0);
 }
 
+/* ---- a stream beside a dialogue ---- */
+
+struct bulk {
+	struct smcdu_channel *tx, *rx;
+	_Atomic bool enough;
+	uint64_t sent;
+};
+
+static void *bulk_sender(void *arg)
+{
+	struct bulk *b = arg;
+
+	while (!atomic_load(&b->enough))
+		pattern_send(b->tx, 71, &b->sent, 65536);
+	assert_int_equal(smcdu_shutdown(b->tx), 0);
+	return NULL;
+}
+
+static void *bulk_receiver(void *arg)
+{
+	static uint8_t buf[65536];
+	struct bulk *b = arg;
+	uint64_t pos = 0;
+	ssize_t n;
+
+	while ((n = smcdu_recv(b->rx, buf, sizeof(buf), 0)) > 0) {
+		assert_int_equal(pattern_check(buf, (size_t)n, 71, pos), n);
+		pos += (uint64_t)n;
+	}
+	assert_int_equal(n, 0);
+	assert_int_equal(pos, b->sent);
+	return NULL;
+}
+
+/*
+ * The stream is held back while there is a dialogue beside it, and neither before nor afterwards. That
+ * both are under way at the same moment may take a while on a busy machine.
+ */
+static void test_neighbours(void **state)
+{
+	struct smcdu_channel *ping, *pong;
+	uint64_t tx = 0, rx = 0, end = clock_ns() + UINT64_C(1000000) * HANG_MS;
+	struct bulk b = { 0 };
+	pthread_t sender, receiver;
+	int64_t held;
+
+	if (guests_attached())
+		skip(); /* no daemon moves anything */
+	guests_connect(&g, GUEST_A, "bulk", &b.tx, &b.rx);
+	guests_connect(&g, GUEST_A, "talk", &ping, &pong);
+	sleep_ms(10);
+	held = guests_stat(&g, GUEST_A, "held_back");
+	assert_int_equal(pthread_create(&receiver, NULL, bulk_receiver, &b), 0);
+	assert_int_equal(pthread_create(&sender, NULL, bulk_sender, &b), 0);
+	sleep_ms(50);
+	assert_int_equal(guests_stat(&g, GUEST_A, "held_back"), held);
+	while (guests_stat(&g, GUEST_A, "held_back") < held + 10) {
+		for (int i = 0; i < 100; i++) {
+			pattern_send(ping, 72, &tx, 64);
+			pattern_recv(pong, 72, &rx, 64);
+		}
+		assert_true(clock_ns() < end);
+	}
+	sleep_ms(10);
+	held = guests_stat(&g, GUEST_A, "held_back");
+	sleep_ms(50);
+	assert_int_equal(guests_stat(&g, GUEST_A, "held_back"), held);
+	atomic_store(&b.enough, true);
+	pthread_join(sender, NULL);
+	pthread_join(receiver, NULL);
+	smcdu_close(b.tx);
+	smcdu_close(b.rx);
+	smcdu_close(ping);
+	smcdu_close(pong);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+	guests_wait_stat(&g, GUEST_B, "channels", 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest many[] = {
 		cmocka_unit_test(test_urgent),
 		cmocka_unit_test(test_many_at_once),
+		cmocka_unit_test(test_neighbours),
 		cmocka_unit_test(test_idle),
 	};
 	const struct CMUnitTest churn[] = { cmocka_unit_test(test_churn) };
