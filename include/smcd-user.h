@@ -17,8 +17,8 @@
  *
  * Threads: a context may be used by any number of threads at once. A listener may be used by one
  * thread at a time. A channel may be used by two threads at once when one only sends (smcdu_send,
- * smcdu_sendv, smcdu_reserve, smcdu_commit, smcdu_shutdown) and the other only receives
- * (smcdu_recv, smcdu_recvv, smcdu_peek, smcdu_release); all other functions on a channel, and its
+ * smcdu_sendv, smcdu_reserve, smcdu_reservev, smcdu_commit, smcdu_shutdown) and the other only receives
+ * (smcdu_recv, smcdu_recvv, smcdu_peek, smcdu_peekv, smcdu_release); all other functions on a channel, and its
  * descriptor, need exclusive use, except smcdu_channel_stats(), which may be called at any time
  * from any thread.
  *
@@ -145,8 +145,8 @@ SMCDU_API int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct sm
  * the byte always arrives, in rare cases as an ordinary one.
  *
  * Records (settings.record): each call sends its @p len bytes as one record, or none of them. At most
- * smcdu_channel_info.record_max bytes, else -EMSGSIZE; at least one, else -EINVAL. SMCDU_OOB,
- * smcdu_reserve() and smcdu_peek() are -EOPNOTSUPP.
+ * smcdu_channel_info.record_max bytes, else -EMSGSIZE; at least one, else -EINVAL. SMCDU_OOB is
+ * -EOPNOTSUPP.
  */
 SMCDU_API ssize_t smcdu_send(struct smcdu_channel *ch, const void *buf, size_t len,
 	unsigned int flags);
@@ -179,25 +179,56 @@ SMCDU_API ssize_t smcdu_recvv(struct smcdu_channel *ch, const struct iovec *iov,
 SMCDU_API int smcdu_set_oob_inline(struct smcdu_channel *ch, int on);
 
 /**
- * Zero copy, sending side: space in the send ring. Waits for at least one byte unless
- * SMCDU_DONTWAIT; *len is the contiguous space, which may be less than all that is free (the ring
- * wraps). Nothing is sent until smcdu_commit(); a later reserve without commit returns the same
- * space.
- * @return 0 or as smcdu_send().
+ * Zero copy, sending side: all free space of the send ring, once it is at least @p want bytes (0: one).
+ * The ring wraps, so it is in one or two parts, in the order of the stream: iov[1].iov_len is 0 when
+ * one has all. Nothing is sent until smcdu_commit(); a later reserve without one begins at the same
+ * byte. On an attached channel the space is the peer's memory: the peer may look at what is written
+ * there before that.
+ *
+ * Records (settings.record): space for one record of @p want bytes, not more; the length that goes before
+ * it is the library's.
+ * @return the bytes of both parts (> 0), or as smcdu_send(); -EMSGSIZE when @p want is more than half
+ *         the ring (smcdu_channel_info.sndbuf), of which the peer need not tell that it is free, or more
+ *         than record_max.
+ */
+SMCDU_API ssize_t smcdu_reservev(struct smcdu_channel *ch, struct iovec iov[2], size_t want,
+	unsigned int flags);
+
+/**
+ * The same for who can do with one part, and with one byte. A record has one part only by chance:
+ * -EOPNOTSUPP. @return 0 or as smcdu_send().
  */
 SMCDU_API int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned int flags);
-/** Sends the first @p len bytes of the reserved space. @return 0; -EINVAL (more than reserved);
- *  -EPIPE, -ECONNRESET, -ENODEV. */
+
+/**
+ * Sends the first @p len bytes of the space reserved last, whatever its parts; of records, as one
+ * record. The rest, with 0 all of it, is given up. @return 0; -EINVAL (more than reserved);
+ * -EPIPE, -ECONNRESET, -ENODEV.
+ */
 SMCDU_API int smcdu_commit(struct smcdu_channel *ch, size_t len);
 
 /**
- * Zero copy, receiving side: the next contiguous received bytes, in place, read-only. *len is 0 at
- * the end. A hostile peer can change the bytes until they are released: check a copy.
- * @return 0 or as smcdu_recv().
+ * Zero copy, receiving side: received bytes in place, read-only, once there are at least @p want (0:
+ * one), in one or two parts as with smcdu_reservev(). There are fewer before an urgent byte, and
+ * before an end or an error. They stay until smcdu_release(), and are given again, with more only if
+ * more is wanted. A hostile peer can change them until then: check a copy.
+ *
+ * Records (settings.record): the next whole record, whatever @p want is.
+ * @return the bytes of both parts; 0 at the end; or as smcdu_recv(); -EMSGSIZE when @p want is more than
+ *         a quarter of the ring (smcdu_channel_info.rcvbuf): with more unread the peer might lack room.
+ */
+SMCDU_API ssize_t smcdu_peekv(struct smcdu_channel *ch, struct iovec iov[2], size_t want,
+	unsigned int flags);
+
+/**
+ * The same for who can do with one part, and with one byte; *len is 0 at the end. Of a record
+ * -EOPNOTSUPP. @return 0 or as smcdu_recv().
  */
 SMCDU_API int smcdu_peek(
 	struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags);
-/** Consumes the first @p len of the peeked bytes. @return 0; -EINVAL (more than peeked). */
+
+/** Consumes the first @p len of the bytes peeked at; of a record all. @return 0; -EINVAL (more than
+ *  were peeked at, or a part of a record). */
 SMCDU_API int smcdu_release(struct smcdu_channel *ch, size_t len);
 
 /* ---- waiting --------------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ static void wake(struct channel *ch, uint32_t bits)
 		return;
 	/* A full socket has enough in it to wake the application. */
 	fd_send(ch->sock.fd, &msg, sizeof(msg), NULL, 0, MSG_DONTWAIT);
-	atomic_store_explicit(&ch->ctl->wakes, ++ch->wakes, memory_order_relaxed);
+	ch->wakes++;
 	ch->d->stats.wakes++;
 }
 
@@ -259,6 +259,7 @@ static ssize_t send_out(struct channel *ch)
 {
 	bool due = stream_update_due(&ch->s);
 	uint64_t to = smc_can_send(&ch->close) ? ch->tx_pos : ch->s.tx_sent, max;
+	ssize_t sent;
 
 	if (smc_tx_forbidden(&ch->close))
 		return 0;
@@ -266,7 +267,10 @@ static ssize_t send_out(struct channel *ch)
 		return 0;
 	max = budget(ch);
 	ch->d->stats.held_back += to - ch->s.tx_sent > max && max == CHANNEL_SHARE;
-	return stream_push(&ch->s, to, max, ch->close.tx_flags, due);
+	sent = stream_push(&ch->s, to, max, ch->close.tx_flags, due);
+	if (sent >= 0 && ch->ctl)
+		atomic_store_explicit(&ch->ctl->rx_told, ch->s.rx_told, memory_order_relaxed);
+	return sent;
 }
 
 /*

@@ -68,7 +68,7 @@ struct chan_ctl {
 	_Atomic uint64_t tx_sent;   /* bytes moved to the peer */
 	_Atomic uint64_t pcistb;    /* PCISTBs spent on this channel, payload and CDC */
 	_Atomic uint64_t cdc_tx;    /* CDC blocks written */
-	_Atomic uint64_t wakes;	    /* CHAN_WAKE sent */
+	_Atomic uint64_t rx_told;   /* the rx_pos that the peer was told last */
 	_Atomic uint64_t bounced;   /* payload bytes that were copied for alignment */
 	_Atomic uint64_t rx_urg;    /* behind the last urgent byte that arrived; 0: there was none */
 };

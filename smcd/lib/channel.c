@@ -347,7 +347,7 @@ static unsigned int rx_events(const struct smcdu_channel *ch)
 	rx_look(ch, &v);
 	end = rx_ending(&v);
 	ev = urgent_events(ch, &v);
-	if (end <= 0 || (ch->record ? record_ready(ch, lib_get(&ch->rx.pos), v.unread) : v.unread != 0))
+	if (end <= 0 || rx_ready(ch, &v))
 		ev |= SMCDU_IN;
 	if (end <= 0)
 		ev |= SMCDU_HUP;

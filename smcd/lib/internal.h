@@ -71,7 +71,7 @@ struct lib_tx {
 	_Atomic uint64_t cdcs; /* written for this half, attached */
 	size_t unshared; /* put since the processor was given away last, while somebody wants it */
 	unsigned int share_skip; /* so often it is not: it took too long */
-	size_t reserved; /* given out by smcdu_reserve(), not committed */
+	size_t reserved; /* given out by smcdu_reservev(), not committed */
 	_Atomic uint64_t urg; /* pos behind the last urgent byte; there, nothing goes before it is read */
 	_Atomic bool shut;
 	struct lib_spin spin;
@@ -89,11 +89,10 @@ struct lib_rx {
 	_Atomic bool oob_inline;
 	struct smc_cursor at; /* pos */
 	_Atomic uint64_t cdcs; /* written for this half, attached */
-	/* pos when the peer was last told, or on a mediated channel the daemon had reason to */
-	_Atomic uint64_t announced;
-	_Atomic uint32_t need; /* records: unread bytes with which to look again; 0: with any */
+	_Atomic uint64_t announced; /* pos when the peer was last told, attached */
+	_Atomic uint32_t need; /* unread bytes with which to look again; 0: with any */
 	uint32_t record;     /* bytes of the next one, with all that is before it; 0: not known yet */
-	size_t peeked;	     /* given out by smcdu_peek(), not released */
+	size_t peeked;	     /* given out by smcdu_peekv(), not released */
 	struct lib_spin spin;
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
@@ -270,6 +269,9 @@ void tx_look(const struct smcdu_channel *ch, struct tx_view *v);
 bool tx_delivered(const struct smcdu_channel *ch);
 void rx_look(const struct smcdu_channel *ch, struct rx_view *v);
 
+/* Whether a receive would not wait for bytes; of a record for its header, if that is known. */
+bool rx_ready(const struct smcdu_channel *ch, const struct rx_view *v);
+
 /* 1: nothing yet. 0: the end. Negative errno. What a receive returns when nothing is unread. */
 int rx_ending(const struct rx_view *v);
 
@@ -306,6 +308,8 @@ unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
 
 /* ---- what the halves do with their rings ----------------------------------------------------- */
 
+/* Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. */
+int tx_space(struct smcdu_channel *ch, uint32_t *space);
 /* Waits for at least @want bytes of space unless told not to (SMCDU_DONTWAIT). */
 int tx_wait_space(struct smcdu_channel *ch, unsigned int flags, uint32_t want, uint32_t *space);
 /* Copies to a place in the ring; the next @n bytes from pos are for the peer, who is not told yet. */
@@ -320,8 +324,11 @@ void tx_tell(struct smcdu_channel *ch);
  */
 void tx_share(struct smcdu_channel *ch, size_t n);
 
-/* Unread bytes, 0 at the end, or negative errno; of records, not before there is a whole one. */
-ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags);
+/*
+ * Unread bytes, at least @want of them unless something comes behind the last one; 0 at the end, or
+ * negative errno. Of records, not before there is a whole one.
+ */
+ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags, uint32_t want);
 void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *it, size_t n);
 /* Gives @n bytes of the ring back. */
 void rx_consume(struct smcdu_channel *ch, size_t n);
@@ -330,14 +337,26 @@ void rx_consume(struct smcdu_channel *ch, size_t n);
 
 /* The largest record to send. */
 uint32_t record_max(const struct smcdu_channel *ch);
-/* Whether a receive would not wait, with @unread bytes from @pos: a whole record, or nonsense. */
-bool record_ready(const struct smcdu_channel *ch, uint64_t pos, uint64_t unread);
-/* The same for the half's owner, who looks at the header: 0, 1 or negative errno. */
+/*
+ * Looks at the header of the next record, with which it is known what rx_ready() needs. 0 or negative
+ * errno: what came is no record.
+ */
 int record_look(struct smcdu_channel *ch, uint64_t unread);
 ssize_t record_send(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags);
 ssize_t record_recv(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags);
+/* In place: the calls of inplace.c, whose checks come first. */
+ssize_t record_reserve(struct smcdu_channel *ch, struct iovec iov[2], size_t len,
+	unsigned int flags);
+void record_commit(struct smcdu_channel *ch, size_t len);
+ssize_t record_peek(struct smcdu_channel *ch, struct iovec iov[2], unsigned int flags);
+void record_release(struct smcdu_channel *ch);
+
+/* ---- inplace.c ------------------------------------------------------------------------------- */
+
+/* The @n bytes at a place of a ring, in one or two parts. */
+void lib_parts(uint8_t *ring, uint32_t size, struct smc_cursor at, size_t n, struct iovec iov[2]);
 
 /* ---- copy.c ---------------------------------------------------------------------------------- */
 

@@ -41,49 +41,85 @@ uint32_t record_max(const struct smcdu_channel *ch)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-ssize_t record_send(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
-	unsigned int flags)
+/* Waits for the space of a record of @len bytes and all that goes before it. */
+static int wait_space(struct smcdu_channel *ch, size_t len, unsigned int flags)
 {
-	uint8_t head[MARK_LEN + HEADER_LEN];
-	uint32_t skip = lead(lib_get(&ch->tx.pos)), space = 0;
-	struct iovec head_iov = { .iov_base = head, .iov_len = skip + HEADER_LEN };
-	struct lib_iov it = { .iov = &head_iov };
-	struct smc_cursor at = ch->tx.at;
-	be32_t length;
+	uint32_t before = lead(lib_get(&ch->tx.pos)) + HEADER_LEN, space = 0;
 	int r;
 
-	if (flags & SMCDU_OOB)
-		return lib_fail(-EOPNOTSUPP, "there is no urgent data among records");
 	if (len == 0)
 		return lib_fail(-EINVAL, "a record has at least one byte");
 	if (len > record_max(ch))
 		return lib_fail(-EMSGSIZE, "a record on this channel has at most %u bytes",
 			record_max(ch));
-	lib_add(&ch->tx.calls, 1);
-	r = tx_wait_space(ch, flags, skip + HEADER_LEN + (uint32_t)len, &space);
+	r = tx_wait_space(ch, flags, before + (uint32_t)len, &space);
 	if (r < 0)
 		return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);
+	return 0;
+}
+
+/* Puts mark and header of a record of @len bytes into the ring; returns how many bytes these are. */
+static uint32_t put_header(struct smcdu_channel *ch, size_t len)
+{
+	uint32_t skip = lead(lib_get(&ch->tx.pos));
+	uint8_t head[MARK_LEN + HEADER_LEN];
+	struct iovec iov = { .iov_base = head, .iov_len = skip + HEADER_LEN };
+	struct lib_iov it = { .iov = &iov };
+	be32_t length = be32_of((uint32_t)len);
+
 	memcpy(head, mark, skip);
-	length = be32_of((uint32_t)len);
 	memcpy(head + skip, &length, HEADER_LEN);
-	tx_copy_in(ch, at, &it, skip + HEADER_LEN);
-	cursor_move(&at, skip + HEADER_LEN, ch->tx.size);
-	it = (struct lib_iov){ .iov = iov };
-	tx_copy_in(ch, at, &it, len);
-	tx_publish(ch, skip + HEADER_LEN + len);
+	tx_copy_in(ch, ch->tx.at, &it, skip + HEADER_LEN);
+	return skip + HEADER_LEN;
+}
+
+/* Where the bytes of the next record go. */
+static struct smc_cursor tx_body(const struct smcdu_channel *ch)
+{
+	struct smc_cursor at = ch->tx.at;
+
+	cursor_move(&at, lead(lib_get(&ch->tx.pos)) + HEADER_LEN, ch->tx.size);
+	return at;
+}
+
+ssize_t record_send(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
+	unsigned int flags)
+{
+	struct lib_iov it = { .iov = iov };
+	int r;
+
+	if (flags & SMCDU_OOB)
+		return lib_fail(-EOPNOTSUPP, "there is no urgent data among records");
+	lib_add(&ch->tx.calls, 1);
+	r = wait_space(ch, len, flags);
+	if (r < 0)
+		return r;
+	ch->tx.reserved = 0; /* that space is taken now */
+	tx_copy_in(ch, tx_body(ch), &it, len);
+	tx_publish(ch, put_header(ch, len) + len);
 	tx_tell(ch);
 	tx_share(ch, len);
 	return (ssize_t)len;
 }
 
-/* ---- receiving ------------------------------------------------------------------------------- */
-
-bool record_ready(const struct smcdu_channel *ch, uint64_t pos, uint64_t unread)
+ssize_t record_reserve(struct smcdu_channel *ch, struct iovec iov[2], size_t len,
+	unsigned int flags)
 {
-	uint32_t need = atomic_load_explicit(&ch->rx.need, memory_order_relaxed);
+	int r = wait_space(ch, len, flags);
 
-	return unread >= (need ? need : 1);
+	if (r < 0)
+		return r;
+	ch->tx.reserved = len;
+	lib_parts(ch->tx.ring, ch->tx.size, tx_body(ch), len, iov);
+	return (ssize_t)len;
 }
+
+void record_commit(struct smcdu_channel *ch, size_t len)
+{
+	tx_publish(ch, put_header(ch, len) + len);
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 /*
  * What there is of mark and header, @n bytes. The ring may change while it is read: it is looked at
@@ -125,26 +161,61 @@ int record_look(struct smcdu_channel *ch, uint64_t unread)
 		atomic_store_explicit(&ch->rx.need,
 			ch->rx.record ? ch->rx.record : (uint32_t)unread + 1, memory_order_relaxed);
 	}
-	return ch->rx.record && unread >= ch->rx.record;
+	return 0;
+}
+
+/* Waits for the next record: its bytes, 0 at the end, or negative errno. */
+static ssize_t wait_record(struct smcdu_channel *ch, unsigned int flags)
+{
+	uint32_t before = lead(lib_get(&ch->rx.pos)) + HEADER_LEN;
+	ssize_t n = rx_wait_unread(ch, flags & SMCDU_DONTWAIT, 0);
+
+	if (n <= 0)
+		return n == 0 || n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
+	return (ssize_t)(ch->rx.record - before);
+}
+
+/* Where the bytes of the next record are. */
+static struct smc_cursor rx_body(const struct smcdu_channel *ch)
+{
+	struct smc_cursor at = ch->rx.at;
+
+	cursor_move(&at, lead(lib_get(&ch->rx.pos)) + HEADER_LEN, ch->rx.size);
+	return at;
+}
+
+void record_release(struct smcdu_channel *ch)
+{
+	uint32_t whole = ch->rx.record;
+
+	ch->rx.peeked = 0;
+	ch->rx.record = 0;
+	atomic_store_explicit(&ch->rx.need, 0, memory_order_relaxed);
+	rx_consume(ch, whole);
 }
 
 ssize_t record_recv(struct smcdu_channel *ch, const struct iovec *iov, size_t len,
 	unsigned int flags)
 {
-	uint32_t skip = lead(lib_get(&ch->rx.pos)) + HEADER_LEN, size;
-	ssize_t n = rx_wait_unread(ch, flags & SMCDU_DONTWAIT);
+	ssize_t size = wait_record(ch, flags);
 	struct lib_iov it = { .iov = iov };
-	struct smc_cursor at = ch->rx.at;
 
-	if (n <= 0)
-		return n == 0 || n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
-	size = ch->rx.record - skip;
-	if (size > len && !(flags & SMCDU_TRUNC))
-		return lib_fail(-EMSGSIZE, "the record has %u bytes", size);
-	cursor_move(&at, skip, ch->rx.size);
-	rx_copy_out(ch, at, &it, size < len ? size : len);
-	atomic_store_explicit(&ch->rx.need, 0, memory_order_relaxed);
-	ch->rx.record = 0;
-	rx_consume(ch, skip + size);
-	return (ssize_t)size;
+	if (size <= 0)
+		return size;
+	if ((size_t)size > len && !(flags & SMCDU_TRUNC))
+		return lib_fail(-EMSGSIZE, "the record has %zd bytes", size);
+	rx_copy_out(ch, rx_body(ch), &it, (size_t)size < len ? (size_t)size : len);
+	record_release(ch);
+	return size;
+}
+
+ssize_t record_peek(struct smcdu_channel *ch, struct iovec iov[2], unsigned int flags)
+{
+	ssize_t size = wait_record(ch, flags);
+
+	if (size < 0)
+		return size;
+	ch->rx.peeked = (size_t)size;
+	lib_parts((uint8_t *)(uintptr_t)ch->rx.ring, ch->rx.size, rx_body(ch), (size_t)size, iov);
+	return size;
 }

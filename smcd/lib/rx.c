@@ -76,6 +76,16 @@ void rx_look(const struct smcdu_channel *ch, struct rx_view *v)
 	v->unread = count_unread(ch, pos, v);
 }
 
+bool rx_ready(const struct smcdu_channel *ch, const struct rx_view *v)
+{
+	uint64_t need = atomic_load_explicit(&ch->rx.need, memory_order_relaxed);
+
+	if (v->unread >= (need ? need : 1))
+		return true;
+	/* The urgent byte's sender waits for it to be passed. */
+	return v->unread && !ch->record && v->urg > lib_get(&ch->rx.pos);
+}
+
 int rx_ending(const struct rx_view *v)
 {
 	if (v->impossible || (v->flags & CDC_ABNORMAL))
@@ -85,16 +95,22 @@ int rx_ending(const struct rx_view *v)
 	return v->status ? v->status : 1;
 }
 
+/* The position that the peer knows. A daemon's lies only make it be rung for too often or too rarely. */
+static uint64_t told_last(const struct smcdu_channel *ch)
+{
+	return lib_get(channel_attached(ch) ? &ch->rx.announced : &ch->ctl->rx_told);
+}
+
 /*
- * The peer's writer may be waiting for them: whether it has to be
- * told follows SMC-D's rule, which the daemon applies again with what it really told.
+ * The peer's writer may be waiting for them: whether it has to be told follows SMC-D's rule and what it
+ * was told last, which on a mediated channel the daemon says.
  */
 void rx_consume(struct smcdu_channel *ch, size_t n)
 {
 	struct lib_rx *rx = &ch->rx;
 	uint64_t pos = lib_get(&rx->pos) + n;
 	uint64_t urg = lib_get(&rx->urg);
-	uint64_t told = lib_get(&rx->announced);
+	uint64_t told = told_last(ch);
 	uint8_t peer = 0;
 
 	cursor_move(&rx->at, (uint32_t)n, rx->size);
@@ -104,17 +120,11 @@ void rx_consume(struct smcdu_channel *ch, size_t n)
 	/*
 	 * Full barrier: rx_pos before the B flag. A CDC with a B that comes too late for this look
 	 * is signalled to the daemon, which does not sleep before it has seen both rx_pos and B.
-	 * An attached peer that waits has a full ring: without B, too, it is told in time.
+	 * An attached peer waits for half the ring at most: without B, too, it is told in time.
 	 */
 	if (!channel_attached(ch)) {
 		atomic_thread_fence(memory_order_seq_cst);
 		peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
-		/*
-		 * A record may wait for space in a ring that is not full, without a B. The daemon
-		 * knows best what it has told, and by when: it has to look.
-		 */
-		if (ch->record)
-			peer |= CDC_WRITER_BLOCKED;
 	}
 	if (!(told < urg && urg <= pos) &&
 	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
@@ -123,7 +133,6 @@ void rx_consume(struct smcdu_channel *ch, size_t n)
 		peer_publish_read(ch);
 		peer_wake(ch, CHAN_WAIT_TX);
 	} else {
-		atomic_store_explicit(&rx->announced, pos, memory_order_relaxed);
 		channel_bell(ch);
 	}
 }
@@ -157,13 +166,16 @@ void rx_take_in(struct smcdu_channel *ch, struct rx_view *v)
 static ssize_t rx_unread(struct smcdu_channel *ch)
 {
 	struct rx_view v;
-	int end, whole;
+	int end, r = 0;
 
 	rx_take_in(ch, &v);
-	whole = !ch->record || !v.unread ? v.unread != 0 : record_look(ch, v.unread);
-	if (whole)
-		return whole < 0 ? whole : (ssize_t)v.unread;
+	if (ch->record && v.unread)
+		r = record_look(ch, v.unread);
+	if (r < 0)
+		return r;
 	end = rx_ending(&v);
+	if (rx_ready(ch, &v) || (v.unread && end != 1 && !ch->record))
+		return (ssize_t)v.unread;
 	if (end == 0 && v.unread)
 		return channel_violation(ch, "the peer ended inside a record");
 	if (end == 0 && !atomic_load_explicit(&ch->rx.ended, memory_order_relaxed)) {
@@ -175,21 +187,44 @@ static ssize_t rx_unread(struct smcdu_channel *ch)
 	return end > 0 ? -EAGAIN : end;
 }
 
-/* As rx_unread(), but waits unless told not to. */
-ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags)
+/*
+ * Before waiting for more with bytes left unread: the writer may wait for the room of those that were
+ * read, and when these were given back it was not known how much there was to come. The daemon goes
+ * by the rule, and looks again when more has come.
+ */
+static void tell_read(struct smcdu_channel *ch)
 {
 	uint64_t pos = lib_get(&ch->rx.pos);
+
+	if (pos == told_last(ch))
+		return;
+	if (channel_attached(ch)) {
+		peer_publish_read(ch);
+		peer_wake(ch, CHAN_WAIT_TX);
+	} else {
+		channel_bell(ch);
+	}
+}
+
+/* As rx_unread(), but waits unless told not to. */
+ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags, uint32_t want)
+{
+	uint64_t pos = lib_get(&ch->rx.pos), accepted = lib_get(&ch->rx.prod) - pos;
 	ssize_t n;
 
+	if (!ch->record && atomic_load_explicit(&ch->rx.need, memory_order_relaxed) != want)
+		atomic_store_explicit(&ch->rx.need, want, memory_order_relaxed);
 	/* What was accepted needs no look: it comes before anything that may have happened since. */
-	if (!ch->record && lib_get(&ch->rx.prod) > pos && lib_get(&ch->rx.urg) <= pos)
-		return (ssize_t)(lib_get(&ch->rx.prod) - pos);
+	if (!ch->record && accepted >= want && lib_get(&ch->rx.urg) <= pos)
+		return (ssize_t)accepted;
 	for (;;) {
 		struct lib_glance seen = lib_glance(ch, SMCDU_IN);
 
 		n = rx_unread(ch);
 		if (n != -EAGAIN)
 			return n;
+		if (want > 1)
+			tell_read(ch);
 		if (!(flags & SMCDU_DONTWAIT))
 			wait_for(ch, SMCDU_IN, &ch->rx.spin, &seen);
 		else if (!(wait_rearm(ch) & SMCDU_IN))
@@ -271,7 +306,7 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 	if (flags & SMCDU_OOB)
 		return recv_urgent(ch, iov, len);
 	while (done < len) {
-		n = rx_wait_unread(ch, flags);
+		n = rx_wait_unread(ch, flags, 1);
 		if (n <= 0)
 			break;
 		if ((size_t)n > len - done)
@@ -312,39 +347,5 @@ int smcdu_set_oob_inline(struct smcdu_channel *ch, int on)
 		atomic_store(&ch->rx.oob_inline, !!on);
 		keep_urgent(&ch->rx);
 	}
-	return 0;
-}
-
-int smcdu_peek(struct smcdu_channel *ch, const void **ptr, size_t *len, unsigned int flags)
-{
-	uint32_t off;
-	ssize_t n;
-
-	if (!channel_mine(ch))
-		return lib_fail_plain(-EPERM);
-	if (flags & ~SMCDU_DONTWAIT)
-		return lib_fail_plain(-EINVAL);
-	if (ch->record)
-		return lib_fail(-EOPNOTSUPP, "records are received by smcdu_recv()");
-	n = rx_wait_unread(ch, flags);
-	if (n < 0)
-		return n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
-	off = ch->rx.at.count;
-	ch->rx.peeked = (size_t)n < ch->rx.size - off ? (size_t)n : ch->rx.size - off;
-	*ptr = ch->rx.ring + off;
-	*len = ch->rx.peeked;
-	return 0;
-}
-
-int smcdu_release(struct smcdu_channel *ch, size_t len)
-{
-	if (!channel_mine(ch))
-		return lib_fail_plain(-EPERM);
-	if (len > ch->rx.peeked)
-		return lib_fail(-EINVAL, "more bytes released than peeked");
-	ch->rx.peeked -= len;
-	lib_add(&ch->rx.calls, 1);
-	if (len)
-		rx_consume(ch, len);
 	return 0;
 }

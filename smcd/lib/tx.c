@@ -47,11 +47,8 @@ bool tx_delivered(const struct smcdu_channel *ch)
 	       lib_get(&ch->tx.pos);
 }
 
-/*
- * Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. The word of the
- * CDC is looked into only when it has changed.
- */
-static int tx_space(struct smcdu_channel *ch, uint32_t *space)
+/* The word of the CDC is looked into only when it has changed. */
+int tx_space(struct smcdu_channel *ch, uint32_t *space)
 {
 	struct lib_tx *tx = &ch->tx;
 	uint64_t word = cdc_peek(ch->dmb, CDC_CONS_WORD);
@@ -271,49 +268,6 @@ ssize_t smcdu_sendv(struct smcdu_channel *ch, const struct iovec *iov, int iovcn
 	ssize_t len = lib_iov_len(iov, iovcnt);
 
 	return len < 0 ? lib_fail_plain((int)len) : send_iov(ch, iov, (size_t)len, flags);
-}
-
-int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, unsigned int flags)
-{
-	uint32_t space = 0;
-	uint32_t off;
-	int r;
-
-	if (!channel_mine(ch))
-		return lib_fail_plain(-EPERM);
-	if (flags & ~SMCDU_DONTWAIT)
-		return lib_fail_plain(-EINVAL);
-	if (ch->record)
-		return lib_fail(-EOPNOTSUPP, "records are sent by smcdu_send()");
-	r = tx_wait_space(ch, flags, 1, &space);
-	if (r < 0)
-		return r == -EAGAIN ? lib_fail_plain(r) : channel_error(ch, r);
-	off = ch->tx.at.count;
-	ch->tx.reserved = space < ch->tx.size - off ? space : ch->tx.size - off;
-	*ptr = ch->tx.ring + off;
-	*len = ch->tx.reserved;
-	return 0;
-}
-
-int smcdu_commit(struct smcdu_channel *ch, size_t len)
-{
-	uint32_t space;
-	int r;
-
-	if (!channel_mine(ch))
-		return lib_fail_plain(-EPERM);
-	if (len > ch->tx.reserved)
-		return lib_fail(-EINVAL, "more bytes committed than reserved");
-	r = tx_space(ch, &space);
-	if (r < 0)
-		return channel_error(ch, r);
-	ch->tx.reserved = 0;
-	lib_add(&ch->tx.calls, 1);
-	if (len)
-		tx_publish(ch, len);
-	tx_tell(ch);
-	tx_share(ch, len);
-	return 0;
 }
 
 int smcdu_shutdown(struct smcdu_channel *ch)

@@ -75,6 +75,7 @@ static void flip(struct mutator *m)
 			__ATOMIC_RELAXED);
 	atomic_store(&f->ctl->bell, rnd(&m->seed));
 	atomic_store(&f->ctl->state, rnd(&m->seed));
+	atomic_store(&f->ctl->rx_told, rnd64(&m->seed));
 	atomic_store(&f->ctl->rx_urg, what % 2 ? f->prod - rnd(&m->seed) % 9 : rnd64(&m->seed));
 	atomic_store(&f->ctl->tx_sent, what % 2 ? atomic_load(&f->ctl->tx_pos) : rnd64(&m->seed));
 	atomic_fetch_and(&f->ctl->app_wait, rnd(&m->seed));
@@ -101,10 +102,44 @@ static void *mutate(void *arg)
 	return NULL;
 }
 
-static void expect_in_ring(const struct smcdu_channel *ch, const uint8_t *p, size_t len)
+static void expect_in_ring(const uint8_t *ring, uint32_t size, const uint8_t *p, size_t len)
 {
-	assert_true(len > 0 && len <= ch->rx.size);
-	assert_true(p >= ch->rx.ring && p + len <= ch->rx.ring + ch->rx.size);
+	assert_true(len > 0 && len <= size);
+	assert_true(p >= ring && p + len <= ring + size);
+}
+
+/* Both parts, the second one at the ring's beginning. */
+static void expect_parts(const uint8_t *ring, uint32_t size, const struct iovec iov[2], ssize_t n)
+{
+	assert_int_equal(iov[0].iov_len + iov[1].iov_len, n);
+	expect_in_ring(ring, size, iov[0].iov_base, iov[0].iov_len);
+	if (iov[1].iov_len) {
+		assert_ptr_equal((uint8_t *)iov[0].iov_base + iov[0].iov_len, ring + size);
+		assert_ptr_equal(iov[1].iov_base, ring);
+		assert_true((size_t)n <= size);
+	}
+}
+
+/* Both at once, with any wants. */
+static ssize_t use_parts(struct smcdu_channel *ch, uint32_t *seed)
+{
+	size_t want = rnd(seed) % (ch->rx.size / 4);
+	struct iovec iov[2];
+	ssize_t n, tx = smcdu_reservev(ch, iov, want, SMCDU_DONTWAIT);
+
+	if (tx > 0) {
+		assert_true((size_t)tx >= want);
+		expect_parts(ch->tx.ring, ch->tx.size, iov, tx);
+		memset(iov[0].iov_base, 1, iov[0].iov_len);
+		memset(iov[1].iov_base, 2, iov[1].iov_len);
+		tx = smcdu_commit(ch, rnd(seed) % ((size_t)tx + 1));
+	}
+	n = smcdu_peekv(ch, iov, rnd(seed) % (ch->rx.size / 4), SMCDU_DONTWAIT);
+	if (n > 0) {
+		expect_parts(ch->rx.ring, ch->rx.size, iov, n);
+		assert_int_equal(smcdu_release(ch, rnd(seed) % ((size_t)n + 1)), 0);
+	}
+	return tx < 0 ? tx : n;
 }
 
 /* One call of the application; false when the channel has failed for good. */
@@ -116,7 +151,7 @@ static bool use(struct smcdu_channel *ch, uint32_t *seed)
 	size_t len;
 	void *room;
 
-	switch (rnd(seed) % 9) {
+	switch (rnd(seed) % 10) {
 	case 0:
 		r = smcdu_send(ch, buf, 1 + rnd(seed) % sizeof(buf), SMCDU_DONTWAIT);
 		break;
@@ -137,7 +172,7 @@ static bool use(struct smcdu_channel *ch, uint32_t *seed)
 	case 5:
 		r = smcdu_peek(ch, &data, &len, SMCDU_DONTWAIT);
 		if (r == 0 && len) {
-			expect_in_ring(ch, data, len);
+			expect_in_ring(ch->rx.ring, ch->rx.size, data, len);
 			memcpy(buf, data, len < sizeof(buf) ? len : sizeof(buf));
 			assert_int_equal(smcdu_release(ch, rnd(seed) % (len + 1)), 0);
 		}
@@ -145,13 +180,15 @@ static bool use(struct smcdu_channel *ch, uint32_t *seed)
 	case 6:
 		r = smcdu_reserve(ch, &room, &len, SMCDU_DONTWAIT);
 		if (r == 0) {
-			assert_true(len > 0 && (uint8_t *)room >= ch->tx.ring &&
-				(uint8_t *)room + len <= ch->tx.ring + ch->tx.size);
+			expect_in_ring(ch->tx.ring, ch->tx.size, room, len);
 			memset(room, 1, len);
 			r = smcdu_commit(ch, rnd(seed) % (len + 1));
 		}
 		break;
 	case 7:
+		r = use_parts(ch, seed);
+		break;
+	case 8:
 		smcdu_set_oob_inline(ch, (rnd(seed) & 1) != 0);
 		break;
 	default:

@@ -285,7 +285,7 @@ AT(chan_ctl, error, 72);
 AT(chan_ctl, tx_sent, 80);
 AT(chan_ctl, pcistb, 88);
 AT(chan_ctl, cdc_tx, 96);
-AT(chan_ctl, wakes, 104);
+AT(chan_ctl, rx_told, 104);
 AT(chan_ctl, bounced, 112);
 AT(chan_ctl, rx_urg, 120);
 AT(chan_peer, side[1], 64);
