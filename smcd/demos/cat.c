@@ -117,18 +117,17 @@ static int unblocked(int fd, int mode)
 static int pump_in(struct pump *p)
 {
 	for (int i = 0; i < ROUNDS; i++) {
-		void *space;
-		size_t len;
-		ssize_t n;
-		int r = smcdu_reserve(p->ch, &space, &len, SMCDU_DONTWAIT);
+		struct iovec space[2];
+		ssize_t n = smcdu_reservev(p->ch, space, 0, SMCDU_DONTWAIT);
+		int r;
 
-		if (r == -EAGAIN) {
+		if (n == -EAGAIN) {
 			p->tx_ready = false;
 			return 0;
 		}
-		if (r < 0)
-			return fail_lib("send", r);
-		n = read(p->in, space, len);
+		if (n < 0)
+			return fail_lib("send", (int)n);
+		n = readv(p->in, space, 2);
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 :
 				fail_errno("standard input", errno);
@@ -149,23 +148,22 @@ static int pump_in(struct pump *p)
 static int pump_out(struct pump *p)
 {
 	for (int i = 0; i < ROUNDS; i++) {
-		const void *data;
-		size_t len;
-		ssize_t n;
-		int r = smcdu_peek(p->ch, &data, &len, SMCDU_DONTWAIT);
+		struct iovec data[2];
+		ssize_t n = smcdu_peekv(p->ch, data, 0, SMCDU_DONTWAIT);
 
-		if (r == -EAGAIN) {
+		if (n == -EAGAIN) {
 			p->rx_ready = false;
 			return 0;
 		}
-		if (r < 0)
-			return fail_lib("receive", r);
-		if (len == 0) {
+		if (n < 0)
+			return fail_lib("receive", (int)n);
+		if (n == 0) {
 			p->ended = true;
 			p->rx_ready = false;
 			return 0;
 		}
-		n = p->out < 0 ? (ssize_t)len : write(p->out, data, len);
+		if (p->out >= 0)
+			n = writev(p->out, data, 2);
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 :
 				fail_errno("standard output", errno);
