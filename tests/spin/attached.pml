@@ -2,23 +2,46 @@
 /*
  * attached.pml - two applications that write each other's memory themselves
  *
- * One stream, as in mediated.pml, but nobody in between (smcd/lib/peer.c): the writer stores payload
- * and CDC words into the reader's DMB and the reader stores its consumer cursor into the writer's.
- * Whoever finds nothing to do arms itself (a wait bit in the shared page), looks once more and sleeps
- * until its socket has something; whoever has published takes the other's bit and sends a byte if it
- * was set.
+ * One stream, as in mediated.pml, but nobody in between (smcd/lib/peer.c, wait.c). The writer stores
+ * payload and producer word into the reader's DMB, several times if it likes before it tells, and the
+ * reader its consumer word into the writer's when SMC-D's rule wants it. Each wants as
+ * much as it may want (smcd/lib/inplace.c): room for up to half the ring, and fewer bytes than that;
+ * here the least and the most. What the reader has accepted it takes without another look.
  *
- * Holds: as in mediated.pml. Must not hold with any of
+ * Who finds too little arms itself, a bit in the shared page and one in its control page, looks once
+ * more, and receives from the peer's socket: that is its sleep. After some quiet, which may come at
+ * any time, it sleeps on the daemon's socket as well, for the daemon may have ended the channel. Whoever
+ * has published takes the bit and sends a byte if it was set; a socket's end of file is heard, too. The
+ * notes of processors and the spinning only decide how often somebody looks before it sleeps: here, as
+ * often as it likes.
+ *
+ * Holds: as in mediated.pml; with DIES also if the writer is killed, with LOST if the reader's daemon ends
+ * the channel, at any time. Must not hold with any of
  * NO_ARM_FENCE NO_ARM_RECHECK NO_PUBLISH_FENCE END_BEFORE_DATA TAKE_BEFORE_PUBLISH OVERRUN
+ * NO_TELL_BEFORE_SLEEP NO_UPDATE NO_TELL_READ NO_QUIET NO_DAEMON_FENCE DEAF_TO_DEATH
  */
 #include "memory.pml"
 
+#if defined(NO_QUIET) || defined(NO_DAEMON_FENCE)
+#define LOST
+#endif
+#ifdef DEAF_TO_DEATH
+#define DIES
+#endif
+
 #ifndef N
-#define N 3
+#define N 8
 #endif
 #ifndef BYTES
-#define BYTES 7
+#ifdef LOST
+#define BYTES 6 /* the bytes are the other runs' concern */
+#else
+#define BYTES 10
 #endif
+#endif
+#define W     (N / 2)
+#define R     (N / 2 - 1) /* a quarter would do for N=12, which is too much for Spin */
+#define LIMIT 1 /* untold bytes that need no consumer update: max(n/10, 2304), scaled down */
 
 #define D 1
 #define C 2
@@ -31,10 +54,16 @@ WORD(w_flags);
 /* The writer's. */
 WORD(cons);
 WORD(r_flags);
-/* Wait bits, and bytes in the sockets. */
+/* Wait bits in the shared page, bytes in the sockets, and their ends of file. */
 WORD(r_armed);
 WORD(w_armed);
 bool r_event = false, w_event = false;
+bool r_gone = false, w_gone = false;
+/* The reader's control page, and its daemon's socket. */
+WORD(r_wait);
+WORD(r_error);
+bool r_woken = false;
+bool killed = false;
 
 active proctype memory()
 {
@@ -46,6 +75,8 @@ end:
 	:: COMMIT(r_flags)
 	:: COMMIT(r_armed)
 	:: COMMIT(w_armed)
+	:: COMMIT(r_wait)
+	:: COMMIT(r_error)
 	od
 }
 
@@ -54,110 +85,258 @@ end:
 #else
 #define ARM(x) STORE_FENCED(x, 1)
 #endif
-#ifdef NO_PUBLISH_FENCE
-#define PUBLISH(x, v) STORE_ONLY(x, v)
-#else
-#define PUBLISH(x, v) STORE_FENCED(x, v)
-#endif
 #ifdef NO_ARM_RECHECK
 #define LAST_LOOK(something) false
 #else
 #define LAST_LOOK(something) (something)
 #endif
+#ifdef NO_PUBLISH_FENCE
+#define FENCE(x) skip
+#else
+#define FENCE(x) SETTLED(x) /* nothing else happens here until it has arrived */
+#endif
+#ifdef NO_DAEMON_FENCE
+#define DAEMON_STORE(x, v) STORE_ONLY(x, v)
+#else
+#define DAEMON_STORE(x, v) STORE_FENCED(x, v)
+#endif
 
-#define NOTIFY(armed, event) \
+#define TAKE(armed, event) \
 	if \
 	:: armed -> atomic { event = event || armed; armed = 0; DROP(armed) } \
 	:: else \
 	fi
 
+/* x was stored before: wakes who sleeps for it. */
+#define NOTIFY(x, armed, event) FENCE(x); TAKE(armed, event)
+
 #ifdef TAKE_BEFORE_PUBLISH
-#define TELL(x, v, armed, event) NOTIFY(armed, event); PUBLISH(x, v)
+#define TELL(x, v, armed, event) TAKE(armed, event); STORE_FENCED(x, v)
 #else
-#define TELL(x, v, armed, event) PUBLISH(x, v); NOTIFY(armed, event)
+#define TELL(x, v, armed, event) STORE_ONLY(x, v); NOTIFY(x, armed, event)
 #endif
 
-#define SLEEP_UNLESS(something, armed, event) \
-	ARM(armed); \
+#ifdef NO_QUIET
+#define QUIET false
+#else
+#define QUIET true
+#endif
+#ifdef DEAF_TO_DEATH
+#define END_OF_FILE(gone) false
+#else
+#define END_OF_FILE(gone) gone
+#endif
+
+#define WRITER_SLEEPS_UNLESS(something) \
+	ARM(w_armed); \
 	if \
-	:: LAST_LOOK(something) -> atomic { DROP(armed); armed = 0 } \
-	:: else -> atomic { event -> event = false } \
+	:: LAST_LOOK(something) -> atomic { DROP(w_armed); w_armed = 0 } \
+	:: else -> atomic { (w_event || END_OF_FILE(r_gone)) -> w_event = false } \
+	fi
+
+#define READER_SLEEPS_UNLESS(something) \
+	ARM(r_wait); \
+	ARM(r_armed); \
+	if \
+	:: LAST_LOOK(something) -> \
+		atomic { DROP(r_armed); r_armed = 0; DROP(r_wait); r_wait = 0 } \
+	:: else -> \
+		if \
+		:: atomic { (r_event || END_OF_FILE(w_gone)) -> r_event = false } \
+		:: QUIET -> \
+			atomic { (r_event || r_woken || END_OF_FILE(w_gone)) -> \
+				r_event = false; r_woken = false } \
+		fi \
 	fi
 
 #ifdef OVERRUN
-#define ROOM(pos) (pos - cons <= N)
+#define ROOM(pos, n) (pos + n - cons <= N + 1)
 #else
-#define ROOM(pos) (pos - cons < N)
+#define ROOM(pos, n) (pos + n - cons <= N)
+#endif
+#define READER_ENDED (r_flags || r_gone)
+
+#ifdef NO_TELL_BEFORE_SLEEP
+#define TELL_ALL skip
+#else
+#define TELL_ALL \
+	if \
+	:: untold -> NOTIFY(prod, r_armed, r_event); untold = false \
+	:: else \
+	fi
 #endif
 
 active proctype writer()
 {
-	byte pos = 0;
+	byte pos = 0, want = 0, i = 0;
+	bool untold = false;
 
 	do
-	:: pos == BYTES -> break
-	:: pos < BYTES && ROOM(pos) ->
-		do /* one byte, or as many as there is room for, in one announcement */
-		:: pos < BYTES && ROOM(pos) -> ring[pos % N] = pos + 1; pos++
-		:: pos > prod && pos > prod_v -> break
-		od;
-		TELL(prod, pos, r_armed, r_event);
-		prod_v = pos
-	:: pos < BYTES && !ROOM(pos) -> SLEEP_UNLESS(ROOM(pos), w_armed, w_event)
-	od;
-	if
-	:: true -> /* half close first */
-		SETTLED(prod);
-		TELL(w_flags, D, r_armed, r_event);
+	:: pos == BYTES || READER_ENDED -> break
+	:: pos < BYTES ->
+		if
+		:: want = 1
+		:: BYTES - pos >= W -> want = W
+		fi;
 		do
-		:: r_flags -> break
-		:: else -> SLEEP_UNLESS(r_flags, w_armed, w_event)
+		:: ROOM(pos, want) || READER_ENDED -> break
+		:: !ROOM(pos, want) && !READER_ENDED ->
+			TELL_ALL;
+			WRITER_SLEEPS_UNLESS(ROOM(pos, want) || READER_ENDED)
+		od;
+		if
+		:: READER_ENDED -> break
+		:: else
+		fi;
+		atomic {
+			i = 0;
+			do
+			:: i < want -> ring[(pos + i) % N] = pos + i + 1; i++
+			:: else -> break
+			od;
+			pos = pos + want;
+			i = 0;
+			want = 0
+		}
+#ifdef TAKE_BEFORE_PUBLISH
+		TELL(prod, pos, r_armed, r_event);
+#else
+		STORE_ONLY(prod, pos);
+		untold = true;
+		if
+		:: true -> NOTIFY(prod, r_armed, r_event); untold = false
+		:: pos < BYTES /* there is more in this call */
+		fi
+#endif
+#ifdef DIES
+		if
+		:: true -> killed = true; break
+		:: true
+		fi
+#endif
+	od;
+#ifdef LOST
+	if
+	:: true -> /* has no more to say, and waits for an answer */
+		do
+		:: READER_ENDED -> break
+		:: else ->
+			TELL_ALL;
+			WRITER_SLEEPS_UNLESS(READER_ENDED)
 		od
 	:: true
 	fi;
-#ifdef END_BEFORE_DATA
-	skip;
-#else
-	SETTLED(prod);
 #endif
-	SETTLED(w_flags);
-	TELL(w_flags, C, r_armed, r_event);
-	do /* both have closed */
-	:: r_flags -> break
-	:: else -> SLEEP_UNLESS(r_flags, w_armed, w_event)
-	od
+	if
+	:: killed -> /* by the kernel, at any time from here on */
+		SETTLED(prod);
+		w_gone = true
+	:: else ->
+		if
+		:: untold -> NOTIFY(prod, r_armed, r_event) /* the reader has ended meanwhile */
+		:: else
+		fi;
+		if
+		:: true -> /* half close first */
+#ifndef END_BEFORE_DATA
+			SETTLED(prod);
+#endif
+			TELL(w_flags, D, r_armed, r_event);
+			do
+			:: READER_ENDED -> break
+			:: else -> WRITER_SLEEPS_UNLESS(READER_ENDED)
+			od
+		:: true
+		fi;
+#ifndef END_BEFORE_DATA
+		SETTLED(prod);
+#endif
+		SETTLED(w_flags);
+		TELL(w_flags, C, r_armed, r_event);
+		w_gone = true
+	fi
 }
+
+#ifdef NO_UPDATE
+#define DUE false
+#else
+/* What is told goes by what was accepted, which may be less than what has come. */
+#define DUE (pos - told > LIMIT && N - (p - told) <= N / 2)
+#endif
 
 active proctype reader()
 {
-	byte pos = 0, p, f;
+	byte pos = 0, p = 0, f = 0, told = 0, want = 0, n = 0;
+	bool g = false, e = false;
 
 	do
-	:: atomic { p = 0; f = 0 };
-#ifdef END_BEFORE_DATA
-	   p = prod;
-#endif
-	   f = w_flags; /* the end before the data */
-#ifndef END_BEFORE_DATA
-	   p = prod;
-#endif
-	   assert(p - pos <= N);
-	   if
-	   :: p > pos ->
+	:: true ->
+		if
+		:: want = 1
+		:: want = R
+		fi;
 		do
-		:: pos < p -> assert(ring[pos % N] == pos + 1); pos++
-		:: pos > cons && pos > cons_v -> break
+		:: p - pos >= want -> break /* accepted before */
+		:: p - pos < want ->
+#ifdef END_BEFORE_DATA
+			p = prod;
+#endif
+			e = r_error; /* the end before the data */
+			g = w_gone;
+			f = w_flags;
+#ifndef END_BEFORE_DATA
+			p = prod;
+#endif
+			assert(p - pos <= N);
+			if
+			:: p - pos >= want || f || g || e -> break
+			:: else ->
+#ifndef NO_TELL_READ
+				if
+				:: want > 1 && told != pos -> TELL(cons, pos, w_armed, w_event); told = pos
+				:: else
+				fi;
+#endif
+				if
+				:: true /* looks again */
+				:: READER_SLEEPS_UNLESS(prod - pos >= want || w_flags || w_gone || r_error)
+				fi
+			fi
 		od;
-		TELL(cons, pos, w_armed, w_event);
-		cons_v = pos
-	   :: p == pos && f -> assert(pos == BYTES); break
-	   :: p == pos && !f -> SLEEP_UNLESS(prod != pos || w_flags, r_armed, r_event)
-	   fi
+		if
+		:: p == pos -> break
+		:: else
+		fi;
+		atomic {
+			n = 1;
+			do
+			:: n < p - pos -> n++
+			:: break
+			od;
+			do
+			:: n > 0 -> assert(ring[pos % N] == pos + 1); pos++; n--
+			:: else -> break
+			od;
+			want = 0
+		}
+		if
+		:: DUE -> TELL(cons, pos, w_armed, w_event); told = pos
+		:: else
+		fi
 	od;
+	assert(f || g || e);
+	assert(pos == BYTES || killed || e);
+	assert(f || killed || e); /* whoever closes says so before its socket ends */
 	SETTLED(cons);
 	TELL(r_flags, C, w_armed, w_event);
-	do
-	:: w_flags == C -> break
-	:: else -> SLEEP_UNLESS(w_flags == C, r_armed, r_event)
-	od
+	r_gone = true
 }
+
+#ifdef LOST
+/* The reader's: its device is gone, so it ends the channel. */
+active proctype daemon()
+{
+	DAEMON_STORE(r_error, 1);
+	TAKE(r_wait, r_woken)
+}
+#endif
