@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""smcd-user-perf as a program under test: perf.py threads|corrupt BENCH BUILD.
+
+threads: many threads on many channels, and two on each; for a sanitizer that watches threads.
+corrupt: bytes change in the receiver's memory; whoever verifies has to find out, and say so.
+"""
+import importlib.machinery
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+import time
+
+HANG = 60  # s
+CDC = 32
+
+
+def load(path):
+    """scripts/bench, for its guests."""
+    loader = importlib.machinery.SourceFileLoader("bench", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench", loader))
+    loader.exec_module(module)
+    return module
+
+
+def threads(guests):
+    for path in ("attached", "mediated"):
+        for copy in ("copy", "zero"):
+            for wait in ("block", "spin", "sleep"):
+                rows = guests.measure("--path", path, "--copy", copy, "--wait", wait, "--channels", 4,
+                                      "--test", "rtt,stream,bidi", "--sizes", "64,40000", "--count", 40,
+                                      "--runs", 1, "--verify")
+                assert rows, "no figures"
+        rows = guests.measure("--path", path, "--channels", 16, "--test", "stream,bidi", "--sizes", "4K",
+                              "--count", 100, "--runs", 1, "--verify")
+        assert rows, "no figures"
+
+
+def rings(pid):
+    """The DMBs of a daemon."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        name = f"/proc/{pid}/fd/{fd}"
+        try:
+            if "memfd:ism-dmb" in os.readlink(name):
+                found.append(os.open(name, os.O_RDWR | os.O_CLOEXEC))
+        except OSError:
+            pass  # closed meanwhile
+    return found
+
+
+def flip(fd):
+    """Any byte behind the CDC block."""
+    at = random.randrange(CDC, os.fstat(fd).st_size)
+    os.pwrite(fd, bytes([os.pread(fd, 1, at)[0] ^ 0x55]), at)
+
+
+def attempt(guests, flips, *options):
+    """A stream, so many bytes of which change on their way. Exit status, and what was said."""
+    command = [guests.perf, "--socket", f"{guests.run}/a.sock", "perf@b", "--runs", "1", "--seconds", "0.5",
+               "--sizes", "4K", "--test", "stream", *options]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + HANG
+    while flips and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+        for fd in rings(guests.pids["b"]):
+            flip(fd)
+            os.close(fd)
+        flips -= 1
+    _, said = child.communicate(timeout=HANG)
+    return child.returncode, said
+
+
+def corrupt(guests):
+    for path in ("attached", "mediated"):
+        for copy in ("copy", "zero"):
+            options = "--path", path, "--copy", copy
+            assert attempt(guests, 0, *options, "--verify") == (0, "")
+            # A byte that nobody reads any more harms nobody, and one of the test's own ends it otherwise.
+            for _ in range(20):
+                status, said = attempt(guests, 50, *options, "--verify")
+                if "the bytes received are not those sent" in said:
+                    break
+            else:
+                raise AssertionError(f"{path}, {copy}: bytes changed, and nobody noticed: {said}")
+            assert status == 1, status
+            print(path, copy, "noticed:", said.strip())
+
+
+def main():
+    what, bench, build = sys.argv[1:]
+    with load(bench).Guests(build) as guests:
+        {"threads": threads, "corrupt": corrupt}[what](guests)
+
+
+main()
