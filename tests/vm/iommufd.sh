@@ -87,7 +87,7 @@ build_iommufd() { # DIR ARCH SUITE RELEASE VERSION SOURCE
 	make -C "$headers" M="$build/tree" "${cross[@]}" -j "$(nproc)" modules || return
 	cp "$kernel/modules/"*irqbypass.ko "$dir" || return
 	find "$build/tree" -name '*.ko' -exec "${cross[1]:+s390x-linux-gnu-}strip" -g {} + || return
-	vfio_modules "$build/tree" "$dir" iommufd vfio vfio_iommu_type1 vfio-pci-core vfio-pci || return
+	take_modules "$build/tree" "$dir" iommufd vfio vfio_iommu_type1 vfio-pci-core vfio-pci || return
 	rm -rf "$build"
 }
 

@@ -121,8 +121,8 @@ unpack_all() { # SUITE ARCH DIR PACKAGE...: with all they depend on
 	rm -rf "$dir/deb"
 }
 
-# The kernel's modules for VFIO, numbered in the order in which they can be loaded.
-vfio_modules() { # TREE DIR NAME...
+# Modules of a kernel, numbered in the order in which they can be loaded.
+take_modules() { # TREE DIR NAME...
 	local tree=$1 dir=$2 nr=0 name file
 	shift 2
 
@@ -136,22 +136,33 @@ vfio_modules() { # TREE DIR NAME...
 	done
 }
 
-# DIR/vmlinuz, DIR/modules, and in DIR/suite, DIR/release and DIR/version (of the package) what it is.
-# The first suite that has one: modules for that of bookworm-backports can be built by bookworm's own
-# compiler.
+# For kernel-netlink; infiniband belongs to SMC.
+take_networks() { # DIR
+	mkdir "$1/net" "$1/smc" &&
+		take_modules "$1" "$1/net" llc stp bridge garp mrp 8021q dummy macvlan &&
+		take_modules "$1" "$1/smc" ib_core ccwgroup pnet smc
+}
+
+# DIR/vmlinuz, DIR/modules (of VFIO), for s390x DIR/net and DIR/smc as well, and in DIR/suite,
+# DIR/release and DIR/version (of the package) what it is. All that any test wants of an architecture's
+# kernel, so that it is fetched once. The first suite that has one: modules for that of
+# bookworm-backports can be built by bookworm's own compiler.
 fetch_kernel() { # DIR ARCH
-	local dir=$1 arch=$2 suite name
+	local dir=$1 arch=$2 suite name wanted=('./boot/vmlinuz*' '*/virt/lib/irqbypass.ko*' '*/drivers/vfio/*')
+
+	[ "$arch" != s390x ] || wanted+=('*/net/*' '*/infiniband/core/*' '*/s390/cio/*')
 
 	for suite in bookworm-backports trixie; do
 		apt_use "$cache/apt" "$suite" "$arch" || return
 		apt_update || continue
 		name=$(apt_newest "linux-image-$arch" linux-image-) || continue
 		apt_fetch "$dir" "$name" || continue
-		dpkg-deb --fsys-tarfile "$dir/$name"_*.deb | tar -x -C "$dir" --wildcards './boot/vmlinuz*' \
-			'*/virt/lib/irqbypass.ko*' '*/drivers/vfio/*' || return
-		mkdir "$dir/modules" || return
-		vfio_modules "$dir" "$dir/modules" irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci ||
+		dpkg-deb --fsys-tarfile "$dir/$name"_*.deb | tar -x -C "$dir" --wildcards "${wanted[@]}" ||
 			return
+		mkdir "$dir/modules" || return
+		take_modules "$dir" "$dir/modules" irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci ||
+			return
+		[ "$arch" != s390x ] || take_networks "$dir" || return
 		mv "$dir"/boot/vmlinuz* "$dir/vmlinuz" || return
 		echo "$suite" >"$dir/suite"
 		echo "${name#linux-image-}" >"$dir/release"
@@ -173,9 +184,9 @@ fetch_busybox() { # DIR ARCH
 
 # Sets kernel to the directory with the kernel of ARCH.
 use_kernel() { # ARCH
-	cached "kernel-$1" fetch_kernel "$1"
+	cached "linux-$1" fetch_kernel "$1"
 	cached "busybox-$1" fetch_busybox "$1"
-	kernel=$cache/kernel-$1
+	kernel=$cache/linux-$1
 	echo "Linux $(cat "$kernel/release") from $(cat "$kernel/suite")"
 }
 
