@@ -83,6 +83,7 @@ static void on_pulse(struct loop_timer *timer)
 	if (!function_up(fn))
 		return;
 	examine(fn);
+	links_probe(fn);
 	loop_timer_set(fn->d->loop, timer,
 		clock_ns() + (channels_waiting(fn) ? PULSE_SOON_NS : PULSE_NS));
 }

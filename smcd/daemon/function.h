@@ -9,7 +9,8 @@
  * asked for a sign of life every 10 s, every second while a channel waits for space at its peer,
  * because a silent device looks like a silent peer; and it is asked after every store or command
  * that failed, because one in error state has forgotten us. What it is asked for is what it has
- * registered of us, where it tells: one that recovered by itself answers, but delivers nothing.
+ * registered of us, where it tells: one that recovered by itself answers, but delivers nothing. At the
+ * same times each peer is asked (links_probe()): it may be gone without an event.
  *
  * A function of the kernel is asked for by it when it is unbound or unplugged, and reports errors
  * where it can; either ends it like the rest, and opening it again resets it.

@@ -346,6 +346,20 @@ void link_down(struct link *l, int err, const char *why)
 	lgrs_forget(l, false);
 }
 
+void links_probe(struct function *fn)
+{
+	struct link *l, *tmp;
+	int ret;
+
+	HASH_ITER(hh, fn->links, l, tmp) {
+		if (l->state != LINK_UP || l->failed || !function_up(fn))
+			continue;
+		ret = stream_repeat(&l->s);
+		if (ret < 0)
+			fail_later(l, ret == -ENODEV ? ENODEV : ECONNRESET);
+	}
+}
+
 void links_tend(struct function *fn)
 {
 	struct link *l, *tmp;

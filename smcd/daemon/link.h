@@ -88,6 +88,13 @@ void link_event(struct function *fn, const struct ism_event *ev);
 /* Events were lost: asks the fabric about every peer. */
 void link_check_all(struct function *fn);
 
+/*
+ * Asks each peer for a sign of life, which costs one store that wakes nobody: one whose DMB is not there
+ * any more is gone, and so are its channels, however quiet they are. An earlier end of its tokens also
+ * makes it less likely that somebody else has them when something is sent.
+ */
+void links_probe(struct function *fn);
+
 /* Takes down the links that failed in the middle of something; called once per turn. */
 void links_tend(struct function *fn);
 

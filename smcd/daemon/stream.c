@@ -167,3 +167,11 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 	s->cdc_tx++;
 	return (ssize_t)len;
 }
+
+int stream_repeat(struct stream *s)
+{
+	const struct ism_move mv = { .token = s->token, .len = CDC_SIZE, .data = s->cdc };
+	size_t done;
+
+	return s->cdc_tx ? s->move(s->move_ctx, &mv, 1, &done) : 0;
+}

@@ -115,4 +115,11 @@ bool stream_update_due(const struct stream *s);
 ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t conn_flags,
 	bool force);
 
+/*
+ * Stores the CDC that was said last once more, without a signal: nothing changes for the peer, and the
+ * move's error says whether its DMB is still there. Not on a stream with urgent data. 0: it is, or
+ * nothing was said yet.
+ */
+int stream_repeat(struct stream *s);
+
 #endif

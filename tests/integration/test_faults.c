@@ -341,6 +341,41 @@ static void test_events_are_lost(void **state)
 	expect_all_works();
 }
 
+/*
+ * A guest vanishes and the fabric says nothing of it. Its peers are quiet: one waits for data, one for
+ * space. Neither would ever store anything again.
+ */
+static void test_peer_vanishes(void **state)
+{
+	uint64_t until = clock_ns() + UINT64_C(1000000) * HANG_MS;
+	struct smcdu_channel *idle, *idle_peer, *full, *full_peer;
+	ssize_t idle_end, full_end;
+	char buf[30000] = "";
+
+	guests_connect(&g, GUEST_A, "idle", &idle, &idle_peer);
+	guests_connect(&g, GUEST_A, "full", &full, &full_peer);
+	while (smcdu_send(full, buf, sizeof(buf), SMCDU_DONTWAIT) > 0)
+		; /* its peer reads nothing */
+	fabric("knob unreg_events 0");
+	fabric("knob death_events 0");
+	guests_kill(&g.daemon[GUEST_B], SIGKILL);
+	do {
+		sleep_ms(20);
+		idle_end = smcdu_recv(idle, buf, sizeof(buf), SMCDU_DONTWAIT);
+		full_end = smcdu_send(full, buf, sizeof(buf), SMCDU_DONTWAIT);
+	} while ((idle_end == -EAGAIN || full_end == -EAGAIN) && clock_ns() < until);
+	assert_int_equal(idle_end, -ECONNRESET);
+	assert_int_equal(full_end, -ECONNRESET);
+	smcdu_close(idle);
+	smcdu_close(full);
+	smcdu_close(idle_peer);
+	smcdu_close(full_peer);
+	fabric("knob unreg_events 1");
+	fabric("knob death_events 1");
+	guests_start_daemon(&g, GUEST_B, NULL);
+	expect_all_works();
+}
+
 struct caller {
 	int from;
 	pthread_barrier_t *start;
@@ -391,6 +426,7 @@ int main(void)
 		cmocka_unit_test(test_slow_replies),
 		cmocka_unit_test(test_daemon_restarts_at_once),
 		cmocka_unit_test(test_events_are_lost),
+		cmocka_unit_test(test_peer_vanishes),
 		cmocka_unit_test(test_crossing_offers),
 		cmocka_unit_test(test_fabric_hangs),
 	};

@@ -394,6 +394,33 @@ static void half_open(void **state)
 }
 
 /* Positions that somebody else moved are taken over only if they are ahead of what was seen. */
+/* The peer is left as it was and not woken, whatever has changed here; without its DMB it fails. */
+static void repeating(void **state)
+{
+	struct end *e = new_pair();
+	uint8_t before[SIZE];
+	size_t signals;
+
+	assert_int_equal(stream_repeat(&e[0].s), 0);
+	assert_int_equal(e[0].moves, 0);
+	put(&e[0], 1000);
+	assert_int_equal(stream_push(&e[0].s, e[0].put, UINT64_MAX, 0, false), 1000);
+	put(&e[1], 500);
+	assert_int_equal(stream_push(&e[1].s, e[1].put, UINT64_MAX, 0, false), 500);
+	assert_int_equal(take(&e[0]), 500); /* which the peer has not heard */
+	put(&e[0], 100);		    /* nor this */
+	memcpy(before, e[1].dmb, SIZE);
+	signals = e[0].signals;
+	assert_int_equal(stream_repeat(&e[0].s), 0);
+	assert_memory_equal(before, e[1].dmb, SIZE);
+	assert_int_equal(e[0].signals, signals);
+	assert_int_equal(e[0].s.tx_sent, 1000);
+	assert_int_equal(e[0].s.rx_told, 0);
+	e[0].fail_after = 0;
+	assert_int_equal(stream_repeat(&e[0].s), -EIO);
+	free(e);
+}
+
 static void catching_up(void **state)
 {
 	struct end *e = new_pair();
@@ -436,6 +463,7 @@ int main(void)
 		cmocka_unit_test(lying_cursors),
 		cmocka_unit_test(lying_reader),
 		cmocka_unit_test(half_open),
+		cmocka_unit_test(repeating),
 		cmocka_unit_test(catching_up),
 	};
 
