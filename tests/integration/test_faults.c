@@ -201,12 +201,18 @@ static void expect_recovers(int from)
 	smcdu_listener_free(l);
 }
 
-static void expect_all_works(void)
+/* ... and @others channels stay. */
+static void expect_all_works_beside(int others)
 {
 	expect_recovers(GUEST_A);
 	expect_recovers(GUEST_B);
-	guests_wait_stat(&g, GUEST_A, "channels", 0);
-	guests_wait_stat(&g, GUEST_B, "channels", 0);
+	guests_wait_stat(&g, GUEST_A, "channels", others);
+	guests_wait_stat(&g, GUEST_B, "channels", others);
+}
+
+static void expect_all_works(void)
+{
+	expect_all_works_beside(0);
 }
 
 /* ---- the fabric ---- */
@@ -301,6 +307,22 @@ static void test_slow_replies(void **state)
 	fabric("clear 1");
 	flow_survives(&f);
 	expect_all_works();
+}
+
+/* Functions that take their time with each command. */
+static void test_slow_commands(void **state)
+{
+	struct flow f;
+
+	flow_start(&f, GUEST_A, 9);
+	fabric("knob command_delay_ms 10");
+	fabric("knob query_rgid_delay_ms 100");
+	expect_all_works_beside(1);
+	flow_survives(&f);
+	restart(GUEST_A); /* then the peer is asked for anew */
+	expect_all_works();
+	fabric("knob command_delay_ms 0");
+	fabric("knob query_rgid_delay_ms 0");
 }
 
 /* ---- the rendezvous ---- */
@@ -424,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_error_state),
 		cmocka_unit_test(test_unplug),
 		cmocka_unit_test(test_slow_replies),
+		cmocka_unit_test(test_slow_commands),
 		cmocka_unit_test(test_daemon_restarts_at_once),
 		cmocka_unit_test(test_events_are_lost),
 		cmocka_unit_test(test_peer_vanishes),

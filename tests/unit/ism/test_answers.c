@@ -66,6 +66,9 @@ static const struct {
 	{ "dmb_pow2", 1, 0 },
 	{ "dmb_cross_1m", 0, 0 },
 	{ "dmb_needs_sba", 1, 0 },
+	{ "dmb_max", 65536, 0 },
+	{ "dmb_limit", 1, 0 }, /* that of the self-test has gone when the next one comes */
+	{ "fabric_limit", 1, 0 },
 	{ "dmb_clear", 1, 0 },
 	{ "stale_bits", 1, 0 },
 	{ "stale_bits", 2, 0 },
@@ -77,6 +80,7 @@ static const struct {
 	{ "vlan_required", 1, -ENOTSUP },
 	{ "vlan_set", 1, 0 },
 	{ "info_version", 0xffffffff, 0 },
+	{ "gid_change", 1, 0 },
 	{ "reset_supported", 0, 0 },
 	{ "reset_keeps", 1, 0 },
 	{ "error_keeps", 1, 0 },
