@@ -102,9 +102,25 @@ static void check_memlock(struct check *c)
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
+/* Whether the kernel has pages between the smallest and 2 MiB for memory files, as Linux has from 6.14 on. */
+static bool kernel_has_folios(const struct check *c)
+{
+	unsigned int major = 0, minor = 0;
+	char text[128];
+
+	if (pci_read_file(c->sys, "/proc/sys/kernel/osrelease", text, sizeof(text)) < 0 ||
+		sscanf(text, "%u.%u", &major, &minor) != 2)
+		return false;
+	return major > 6 || (major == 6 && minor >= 14);
+}
+
+/* A channel's buffers are smaller than 2 MiB. What they gain is told in docs/performance.md. */
 static void check_hugepages(struct check *c)
 {
+	static const char within[] = "to make connections faster: echo within_size > "
+		"/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 	char text[128], now[32];
+	bool folios = kernel_has_folios(c);
 	size_t len;
 	const char *p;
 
@@ -116,13 +132,18 @@ static void check_hugepages(struct check *c)
 	p = strchr(text, '[');
 	len = p ? strcspn(p + 1, "]") : 0;
 	snprintf(now, sizeof(now), "%.*s", (int)len, p ? p + 1 : "");
-	if (strcmp(now, "never") == 0 || strcmp(now, "deny") == 0)
-		add(c, "hugepages", FINDING_NOTE,
-			"for larger buffers: echo advise > "
+	if (!folios && (strcmp(now, "always") == 0 || strcmp(now, "force") == 0))
+		check_add(c, "machine", "hugepages", FINDING_NOTE,
+			"to save memory: echo never > "
 			"/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-			"not for shared memory");
+			"%s: each buffer takes 2 MiB, whatever its size", now);
+	else if (!folios)
+		add(c, "hugepages", FINDING_NOTE, "",
+			"none for buffers: they are smaller than 2 MiB, which takes Linux 6.14");
+	else if (strcmp(now, "within_size") == 0 || strcmp(now, "always") == 0)
+		check_add(c, "machine", "hugepages", FINDING_OK, "", "for buffers: %s", now);
 	else
-		check_add(c, "machine", "hugepages", FINDING_OK, "", "for shared memory: %s", now);
+		check_add(c, "machine", "hugepages", FINDING_NOTE, within, "not for buffers: %s", now);
 }
 
 /* Whether the system call is there at all; it is called in a way that cannot succeed. */

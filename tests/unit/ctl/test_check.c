@@ -275,6 +275,15 @@ static void test_open(void **state)
 	found(ISM, "iommu", "bad", "0009:00:00.0 (e1000e)", "unbind");
 }
 
+static void hugepages(const char *release, const char *now, const char *verdict, const char *text,
+	const char *remedy)
+{
+	machine_file("/proc/sys/kernel/osrelease", release, 0644);
+	machine_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", now, 0644);
+	assert_int_equal(run(), OK);
+	found("machine", "hugepages", verdict, text, remedy);
+}
+
 static void test_machine(void **state)
 {
 	make_ism("ism_vfio_pci", 3);
@@ -283,17 +292,23 @@ static void test_machine(void **state)
 	found("machine", "io_uring", "ok", "allowed", "");
 	found("machine", "hugepages", "note", "none for shared memory", "");
 	machine_file("/proc/sys/kernel/io_uring_disabled", "2\n", 0444);
-	machine_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-		"always within_size advise [never] deny force\n", 0444);
 	assert_int_equal(run(), OK);
 	found("machine", "io_uring", "note", "epoll", "io_uring_disabled=0");
-	found("machine", "hugepages", "note", "not for shared memory", "echo advise");
-	machine_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-		"always within_size [advise] never deny force\n", 0644);
 	machine_file("/proc/sys/kernel/io_uring_disabled", "1\n", 0644);
 	assert_int_equal(run(), OK);
 	found("machine", "io_uring", "note", "one group", "io_uring_group");
-	found("machine", "hugepages", "ok", "advise", "");
+	hugepages("6.1.0-56-amd64\n", "always within_size advise [never] deny force\n", "note",
+		"takes Linux 6.14", "");
+	hugepages("6.13.12\n", "always [within_size] advise never deny force\n", "note",
+		"takes Linux 6.14", "");
+	hugepages("6.12.95\n", "[always] within_size advise never deny force\n", "note",
+		"each buffer takes 2 MiB", "echo never");
+	hugepages("6.14.0\n", "always within_size [advise] never deny force\n", "note",
+		"not for buffers: advise", "echo within_size");
+	hugepages("6.18.1\n", "always [within_size] advise never deny force\n", "ok",
+		"for buffers: within_size", "");
+	hugepages("7.0.0\n", "[always] within_size advise never deny force\n", "ok",
+		"for buffers: always", "");
 }
 
 static void test_text(void **state)
