@@ -31,8 +31,8 @@ static int make_memory(const char *name, size_t size, struct ism_memory *ret)
 
 	if (m.fd < 0)
 		return -ENOMEM;
-	m.va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd, 0);
-	if (m.va == MAP_FAILED) {
+	/* For the device this may be the address, too. */
+	if (fd_map_aligned(m.fd, size, &m.va) < 0) {
 		fd_closep(&m.fd);
 		return -ENOMEM;
 	}

@@ -28,27 +28,6 @@ void arenas_init(struct arenas *as, const struct arena_ops *ops, void *ctx)
 	*as = (struct arenas){ .ops = ops, .ctx = ctx };
 }
 
-/* @size bytes of @fd at a multiple of @size, a power of two. MAP_FAILED: it cannot be had. */
-static void *map_aligned(int fd, size_t size)
-{
-	uint8_t *room = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t skip = (0 - (uintptr_t)room) & (size - 1);
-	void *p;
-
-	if (room == MAP_FAILED)
-		return MAP_FAILED;
-	p = mmap(room + skip, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
-	if (p == MAP_FAILED) {
-		munmap(room, 2 * size);
-		return MAP_FAILED;
-	}
-	if (skip)
-		munmap(room, skip);
-	if (skip < size)
-		munmap(room + skip + size, size - skip);
-	return p;
-}
-
 static void arena_drop(struct arena *a, bool mapped)
 {
 	if (a->va && mapped)
@@ -61,13 +40,14 @@ static void arena_drop(struct arena *a, bool mapped)
 static int make_memory(struct arena *a)
 {
 	void *p;
+	int r;
 
 	a->fd = fd_memfd("vfio-arena", a->size);
 	if (a->fd < 0)
 		return a->fd;
-	p = map_aligned(a->fd, a->size);
-	if (p == MAP_FAILED)
-		return -ENOMEM;
+	r = fd_map_aligned(a->fd, a->size, &p);
+	if (r < 0)
+		return r;
 	a->va = p;
 	/* A child must not have it: it would be a second user of what the device writes. */
 	if (madvise(p, a->size, MADV_DONTFORK) < 0)

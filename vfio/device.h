@@ -96,8 +96,8 @@ struct vfio_device_ops {
 		const struct vfio_region_wr *wr, size_t n, size_t *done);
 	/*
 	 * Makes [va, va+len) of @fd (at @fd_offset) reachable by the device. The IOVA is the
-	 * implementation's choice, naturally aligned to the power of two >= len, and returned in
-	 * *iova. -ENOMEM with RLIMIT_MEMLOCK exceeded, -ENOSPC without a free range.
+	 * implementation's choice and returned in *iova: naturally aligned to the power of two >= len,
+	 * or, where iova_is_va, @va, which is as aligned as the caller has it. -ENOMEM with RLIMIT_MEMLOCK exceeded, -ENOSPC without a free range.
 	 */
 	int (*dma_map)(struct vfio_device *dev, void *va, size_t len, int fd, uint64_t fd_offset,
 		uint64_t *iova);

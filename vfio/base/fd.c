@@ -84,6 +84,54 @@ int fd_memfd_publish(const char *name, size_t size, void **map)
 	return fd_steal(&fd);
 }
 
+static void *map_at(void *wish, int fd, size_t size)
+{
+	return mmap(wish, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+static bool aligned(const void *p, size_t size)
+{
+	return ((uintptr_t)p & (size - 1)) == 0;
+}
+
+/* Twice as much is mapped, and what is too much is given back: there is nothing in it. */
+static void *map_and_trim(int fd, size_t size)
+{
+	uint8_t *p = map_at(NULL, fd, 2 * size);
+	size_t skip = (0 - (uintptr_t)p) & (size - 1);
+
+	if (p == MAP_FAILED)
+		return p;
+	munmap(p + skip + size, size - skip);
+	if (!skip)
+		return p;
+	munmap(p, skip);
+	/* Offset 0 has to be at the multiple. */
+	return mmap(p + skip, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+}
+
+/*
+ * Kernels map below what is there: where all are of one size, the next place is good as it is, and
+ * else the multiple below it is free.
+ */
+int fd_map_aligned(int fd, size_t size, void **map)
+{
+	uint8_t *p = map_at(NULL, fd, size);
+
+	if (p != MAP_FAILED && !aligned(p, size)) {
+		munmap(p, size);
+		p = map_at(p - ((uintptr_t)p & (size - 1)), fd, size);
+		if (p != MAP_FAILED && !aligned(p, size)) {
+			munmap(p, size);
+			p = map_and_trim(fd, size);
+		}
+	}
+	if (p == MAP_FAILED)
+		return -errno;
+	*map = p;
+	return 0;
+}
+
 int fd_readonly(int fd)
 {
 	char path[32];

@@ -40,6 +40,12 @@ int fd_memfd(const char *name, size_t size);
 int fd_memfd_publish(const char *name, size_t size, void **map);
 
 /*
+ * Maps the first @size bytes of @fd, shared, readable and writable, at a multiple of @size, which is a
+ * power of two. 0 or -errno.
+ */
+int fd_map_aligned(int fd, size_t size, void **map);
+
+/*
  * A second, read-only description of the same memfd: whoever gets it can map it PROT_READ only, and
  * cannot reopen it for writing unless it runs as the creator's user. Descriptor or -errno.
  */

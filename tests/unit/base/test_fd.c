@@ -79,12 +79,44 @@ static void test_send_recv_fds(void **state)
 	close(fds[1]);
 }
 
+/* Whatever lies around; and it is the file's beginning that is there. */
+static void test_map_aligned(void **state)
+{
+	enum { N = 60 };
+	void *odd[N], *map[N];
+	size_t size[N];
+
+	for (int i = 0; i < N; i++) {
+		int fd;
+
+		size[i] = (size_t)4096 << i % 11;
+		odd[i] = mmap(NULL, 4096 * (1 + (size_t)i % 3), PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		fd = fd_memfd("aligned", size[i]);
+		assert_int_equal(fd_map_aligned(fd, size[i], &map[i]), 0);
+		assert_int_equal((uintptr_t)map[i] % size[i], 0);
+		assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+		assert_int_equal(pwrite(fd, "y", 1, (off_t)size[i] - 1), 1);
+		assert_int_equal(*(char *)map[i], 'x');
+		assert_int_equal(((char *)map[i])[size[i] - 1], 'y');
+		close(fd);
+		if (i % 2)
+			munmap(odd[i - 1], 4096 * (1 + (size_t)(i - 1) % 3));
+	}
+	for (int i = 0; i < N; i++)
+		assert_int_equal(munmap(map[i], size[i]), 0);
+	for (int i = 1; i < N; i += 2)
+		munmap(odd[i], 4096 * (1 + (size_t)i % 3));
+	assert_int_equal(fd_map_aligned(-1, 4096, &map[0]), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_memfd_is_sealed),
 		cmocka_unit_test(test_check_refuses_others),
 		cmocka_unit_test(test_send_recv_fds),
+		cmocka_unit_test(test_map_aligned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

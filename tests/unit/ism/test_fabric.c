@@ -300,6 +300,28 @@ static void test_retire_refused(void **state)
 	assert_int_equal(ism_probe(side[0].dev), 0);
 }
 
+/* Where the address of memory is the device's, too, it is as aligned as a function may want it. */
+static void test_alignment(void **state)
+{
+	struct ism_dmb *dmb;
+
+	rig_tell("knob dmb_cross_1m 0");
+	for (uint32_t size = ISM_DMB_MIN_SIZE; size <= ISM_DMB_MAX_SIZE; size *= 2) {
+		char line[40];
+
+		snprintf(line, sizeof(line), "knob dmb_align %u", size);
+		rig_tell(line);
+		for (int i = 0; i < 5; i++) {
+			void *odd = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+			assert_int_equal(ism_register_dmb(side[0].dev, ism_gid(side[1].dev), size,
+						 NULL, &dmb), 0);
+			assert_int_equal(dmb->iova % size, 0);
+			munmap(odd, 4096);
+		}
+	}
+}
+
 static int run_common(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +344,7 @@ static int run_together(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_run),
+		RIG_TEST(test_alignment),
 		RIG_TEST(test_retire),
 		RIG_TEST(test_retire_refused),
 	};
