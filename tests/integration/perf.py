@@ -28,8 +28,8 @@ def load(path):
 def threads(guests):
     for path in ("attached", "mediated"):
         for copy in ("copy", "zero"):
-            for wait in ("block", "spin", "sleep"):
-                rows = guests.measure("--path", path, "--copy", copy, "--wait", wait, "--channels", 4,
+            for wait, channels in ("block", 4), ("sleep", 4), ("spin", 1):
+                rows = guests.measure("--path", path, "--copy", copy, "--wait", wait, "--channels", channels,
                                       "--test", "rtt,stream,bidi", "--sizes", "64,40000", "--count", 40,
                                       "--runs", 1, "--verify")
                 assert rows, "no figures"
