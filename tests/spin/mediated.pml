@@ -53,6 +53,7 @@ bool a_woken = false;		       /* CHAN_WAKE */
 
 /* ... and of the reader. */
 WORD(rx_pos);
+byte b_told = 0;
 WORD(b_bell);
 WORD(b_wait);
 bool b_rang = false, b_closed = false;
@@ -231,7 +232,7 @@ active proctype writer_daemon()
 
 active proctype reader()
 {
-	byte pos = 0, announced = 0, prod, flags;
+	byte pos = 0, told, prod, flags;
 
 	do
 	:: atomic { prod = 0; flags = 0 };
@@ -252,15 +253,15 @@ active proctype reader()
 			do
 			:: pos < prod -> assert(b_ring[pos % N] == pos + 1); pos++
 			:: true -> break
-			od
+			od;
+			told = b_told /* what the daemon says to have told */
 		};
 		PUBLISH(rx_pos, pos);
 		if
-		:: DUE(pos, announced, prod, b_blocked) ->
-			announced = pos;
-			RING_BELL(b_bell, b_rang)
+		:: DUE(pos, told, prod, b_blocked) -> RING_BELL(b_bell, b_rang)
 		:: else
-		fi
+		fi;
+		told = 0
 	   :: prod == pos && flags -> assert(pos == BYTES); break
 	   :: prod == pos && !flags ->
 		SLEEP_UNLESS(b_prod != pos || b_flags, b_wait, b_woken)
@@ -301,7 +302,9 @@ active proctype reader_daemon()
 		work = work || due
 	   };
 	   if
-	   :: due -> atomic { told = pos; a_cons = pos; a_flags = tx; a_signal = true }
+	   :: due ->
+		atomic { told = pos; a_cons = pos; a_flags = tx; a_signal = true };
+		b_told = told /* it has arrived before the daemon sleeps: COOL has a fence */
 	   :: else
 	   fi;
 	   if
