@@ -77,7 +77,9 @@ def corrupt(guests):
     for path in ("attached", "mediated"):
         for copy in ("copy", "zero"):
             options = "--path", path, "--copy", copy
-            assert attempt(guests, 0, *options, "--verify") == (0, "")
+            # It may complain of a machine on which no run was undisturbed.
+            status, said = attempt(guests, 0, *options, "--verify")
+            assert status == 0 and "not those sent" not in said, said
             # A byte that nobody reads any more harms nobody, and one of the test's own ends it otherwise.
             for _ in range(20):
                 status, said = attempt(guests, 50, *options, "--verify")
