@@ -35,6 +35,7 @@
 #include "vfio/base/hash.h"
 
 #define CHANNEL_BUDGET	 (64u * 1024u) /* bytes moved per channel and turn */
+#define CHANNEL_FLOWS	 4u /* looks in a row with new bytes: more will follow */
 #define CHANNEL_SHARE	 (16u * 1024u) /* the same beside somebody who moves little */
 #define CHANNEL_MAP_AFTER 8u /* PCISTBs: mapping does not pay for less */
 #define CHANNEL_MAX_RING (1024u * 1024u)
@@ -94,6 +95,7 @@ struct channel {
 	struct loop_source sock; /* fd -1: gone */
 	uint64_t tx_pos;	 /* copies of the application's words */
 	uint64_t app_rx;
+	uint8_t puts;		 /* looks in a row that found tx_pos further on */
 	bool shut_wr;		 /* tx_pos is final */
 	bool shut_done;		 /* D was sent */
 	bool closing;		 /* CHAN_CLOSE, or the end of the application */

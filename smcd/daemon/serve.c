@@ -181,19 +181,26 @@ static bool take_words(struct channel *ch)
 	uint32_t flags;
 	uint64_t tx, rx;
 
-	if (ch->closing)
+	if (ch->closing) {
+		ch->s.tx_flows = false;
 		return true; /* its last word was taken */
+	}
 	/* Flags first: what is published before CHAN_SHUT_WR is seen with it. */
 	flags = atomic_load_explicit(&ch->ctl->app_flags, memory_order_acquire);
 	tx = atomic_load_explicit(&ch->ctl->tx_pos, memory_order_acquire);
 	rx = atomic_load_explicit(&ch->ctl->rx_pos, memory_order_acquire);
 	if (tx < ch->tx_pos || (ch->shut_wr && tx != ch->tx_pos))
 		return false;
+	if (tx == ch->tx_pos)
+		ch->puts = 0;
+	else if (ch->puts < CHANNEL_FLOWS)
+		ch->puts++;
 	ch->tx_pos = tx;
 	/* After tx_pos: the mark of what is published is seen with it. */
 	ch->s.tx_urg = atomic_load_explicit(&ch->ctl->tx_urg, memory_order_relaxed);
 	ch->app_rx = rx;
 	ch->shut_wr = ch->shut_wr || (flags & CHAN_SHUT_WR);
+	ch->s.tx_flows = ch->puts == CHANNEL_FLOWS && !ch->shut_wr;
 	return true;
 }
 

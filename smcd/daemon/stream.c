@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "ism/proto.h"
+
 void stream_open_rx(struct stream *s, const void *dmb, uint32_t dmb_size, enum cdc_order order)
 {
 	s->dmb = dmb;
@@ -108,6 +110,29 @@ static size_t cut(const struct stream *s, uint64_t len, struct ism_move mv[2])
 	return n;
 }
 
+/* @len, cut back to the last line of the peer's DMB that it reaches, if it does. */
+static uint64_t whole_lines(const struct stream *s, uint64_t len)
+{
+	uint32_t at = (uint32_t)(s->tx_sent % s->tx_n);
+	uint64_t over = at + len > s->tx_n ? at + len - s->tx_n : 0; /* in the ring's next turn */
+	uint64_t ragged = (CDC_SIZE + (over ? over : at + len)) % ISM_PAGE_SIZE;
+
+	if (over && over < ragged)
+		ragged = over; /* the ring's end is a line, its beginning is not */
+	return ragged < len ? len - ragged : len;
+}
+
+/* How much of what is pending goes now. */
+static uint64_t choose(const struct stream *s, uint64_t pending, uint64_t budget)
+{
+	uint64_t len = pending < budget ? pending : budget;
+
+	/* The urgent byte is the last one of its CDC. */
+	if (s->tx_urg > s->tx_sent && len >= s->tx_urg - s->tx_sent)
+		return s->tx_urg - s->tx_sent;
+	return len < pending || s->tx_flows ? whole_lines(s, len) : len;
+}
+
 /* P until the urgent byte goes, U when it does; see stream.h for the U of an end. */
 static uint8_t urgent_flags(const struct stream *s, uint64_t prod, bool end)
 {
@@ -146,9 +171,7 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 		return -ENOTCONN;
 	if (tx_pos < s->tx_sent || pending > stream_tx_free(s))
 		return -EPROTO;
-	len = pending < budget ? pending : budget;
-	if (s->tx_urg > s->tx_sent && len > s->tx_urg - s->tx_sent)
-		len = s->tx_urg - s->tx_sent; /* the urgent byte is the last one of its CDC */
+	len = choose(s, pending, budget);
 	if (len == 0 && !force)
 		return 0;
 	/* Stands through CDCs that move nothing, as the kernel's does. */

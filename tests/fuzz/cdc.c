@@ -153,6 +153,7 @@ static void push(struct end *e, struct input *in)
 	if (e->dead)
 		return;
 	e->fail_moves = (how & 0xf0) == 0xf0;
+	e->s.tx_flows = how & 0x10;
 	r = stream_push(&e->s, to, budget, flags, force);
 	if (to < before || to - before > room) {
 		CHECK(r == -EPROTO && e->s.tx_sent == before && e->s.cdc_tx == cdcs);
@@ -164,6 +165,7 @@ static void push(struct end *e, struct input *in)
 		return;
 	}
 	CHECK((uint64_t)r <= budget && (uint64_t)r <= to - before);
+	CHECK(r > 0 || to == before || budget == 0); /* whatever may wait, it goes on */
 	CHECK(e->s.tx_sent == before + (uint64_t)r);
 	if (e->s.cdc_tx == cdcs) {
 		CHECK(r == 0 && !force);

@@ -320,6 +320,66 @@ static void test_fair(void **state)
 	smcdu_close(k.rx);
 }
 
+/* Lines of 4 KiB that a message lies in at the peer, behind the CDC block. */
+static uint64_t lines_of(uint64_t pos, uint64_t len, uint64_t ring)
+{
+	uint64_t at = pos % ring, first = at + len > ring ? ring - at : len;
+	uint64_t n = (32 + at + first - 1) / 4096 - (32 + at) / 4096 + 1;
+
+	return first < len ? n + (32 + len - first - 1) / 4096 + 1 : n;
+}
+
+/* Waits until the channel has cost so many PCISTBs; it may not be more. */
+static void expect_stores(struct smcdu_channel *ch, uint64_t n)
+{
+	struct smcdu_channel_stats st;
+
+	for (int i = 0; i < HANG_MS; i++) {
+		smcdu_channel_stats(ch, &st);
+		if (st.pcistb == n && i > 0)
+			return;
+		if (st.pcistb > n)
+			break;
+		sleep_ms(1);
+	}
+	fail_msg("%llu PCISTBs instead of %llu", (unsigned long long)st.pcistb,
+		(unsigned long long)n);
+}
+
+/*
+ * A message to and fro costs each side the lines that it lies in and one CDC block, in which what was
+ * received is acknowledged, too.
+ */
+static void test_stores(void **state)
+{
+	static const size_t sizes[] = { 1, 8, 64, 512, 4096, 30000 };
+	uint64_t tx = 0, rx = 0, back = 0, got = 0, expected[2] = { 0 }, ring[2];
+	struct smcdu_channel *a, *b;
+	struct smcdu_channel_info info;
+
+	if (guests_attached())
+		skip();
+	guests_connect(&g, GUEST_A, "stores", &a, &b);
+	smcdu_channel_info(a, &info);
+	ring[0] = info.sndbuf;
+	smcdu_channel_info(b, &info);
+	ring[1] = info.sndbuf;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		for (int k = 0; k < 40; k++) {
+			expected[0] += lines_of(tx, sizes[i], ring[0]) + 1;
+			pattern_send(a, 1, &tx, sizes[i]);
+			pattern_recv(b, 1, &rx, sizes[i]);
+			expected[1] += lines_of(back, sizes[i], ring[1]) + 1;
+			pattern_send(b, 2, &back, sizes[i]);
+			pattern_recv(a, 2, &got, sizes[i]);
+		}
+		expect_stores(a, expected[0]);
+		expect_stores(b, expected[1]);
+	}
+	smcdu_close(a);
+	smcdu_close(b);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +391,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_close_delivers),
 		cmocka_unit_test(test_abort_and_unread),
 		cmocka_unit_test(test_fair),
+		cmocka_unit_test(test_stores),
 	};
 
 	if (argc > 1)
