@@ -180,7 +180,8 @@ static void test_ends(void **state)
 
 	fill(wr, q);
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		assert_int_equal(start(r, t[i].script, 200), 0);
+		assert_int_equal(start(r, t[i].script, 0), 0);
+		vu_client_settle(r->dev, 200);
 		assert_int_equal(r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done),
 			t[i].ret);
 		assert_int_equal(done, t[i].done);
@@ -201,7 +202,8 @@ static void test_spin_times_out(void **state)
 	size_t done = 0;
 
 	fill(wr, q);
-	assert_int_equal(start_spinning(r, s_never_answers, 100, 10000000), 0);
+	assert_int_equal(start_spinning(r, s_never_answers, 0, 10000000), 0);
+	vu_client_settle(r->dev, 100);
 	assert_int_equal(
 		r->dev->ops->region_write_batch(r->dev, &io_region, wr, 2, &done), -ETIMEDOUT);
 	assert_int_equal(done, 1);
