@@ -187,7 +187,7 @@ SMCDU_API int smcdu_set_oob_inline(struct smcdu_channel *ch, int on);
  *
  * Records (settings.record): space for one record of @p want bytes, not more; the length that goes before
  * it is the library's.
- * After -EAGAIN, SMCDU_OUT among the events means as much as was wanted.
+ * From then on SMCDU_OUT among the events means as much as was wanted last; a send wants one byte.
  * @return the bytes of both parts (> 0), or as smcdu_send(); -EMSGSIZE when @p want is more than half
  *         the ring (smcdu_channel_info.sndbuf), of which the peer need not tell that it is free, or more
  *         than record_max.
@@ -215,7 +215,7 @@ SMCDU_API int smcdu_commit(struct smcdu_channel *ch, size_t len);
  * more is wanted. A hostile peer can change them until then: check a copy.
  *
  * Records (settings.record): the next whole record, whatever @p want is.
- * After -EAGAIN, SMCDU_IN among the events means as much as was wanted.
+ * From then on SMCDU_IN among the events means as much as was wanted last; a receive wants one byte.
  * @return the bytes of both parts; 0 at the end; or as smcdu_recv(); -EMSGSIZE when @p want is more than
  *         a quarter of the ring (smcdu_channel_info.rcvbuf): with more unread the peer might lack room.
  */
