@@ -96,16 +96,15 @@ static size_t steps_of(struct zpci_step *v, const void *req, size_t req_len, uni
 }
 
 /*
- * Where requests travel together the reply is fetched with the command, and memory mapped before it:
- * one exchange instead of three to six. What follows the header of an error's reply is not used.
+ * Where requests travel together the reply is fetched with the command: one exchange instead of three
+ * to six. What follows the header of an error's reply is not used.
  */
-static int exchange(struct ism_port *p, struct vfio_map *map, const void *req, size_t req_len,
-	void *resp, size_t resp_len)
+static int exchange(struct ism_port *p, const void *req, size_t req_len, void *resp, size_t resp_len)
 {
 	struct zpci_step v[2 + REPLY_MAX / 8];
 	union reply reply;
 	size_t n = steps_of(v, req, req_len, &reply, resp_len), done;
-	int r = zpci_run(p->z, map, v, n, &done);
+	int r = zpci_run(p->z, NULL, 0, v, n, &done);
 
 	if (r == 0)
 		r = judge(p, &reply, resp_len);
@@ -143,7 +142,7 @@ int ism_execute(struct ism_port *p, const void *req, size_t req_len, void *resp,
 	if (p->gone)
 		return gone(p);
 	if (zpci_caps(p->z)->pipelined)
-		return finish(p, exchange(p, NULL, req, req_len, resp, resp_len));
+		return finish(p, exchange(p, req, req_len, resp, resp_len));
 	r = submit(p, req, req_len);
 	if (r == 0)
 		r = fetch(p, resp, resp_len);
@@ -292,25 +291,57 @@ int ism_cmd_reg_dmb(struct ism_port *p, const struct ism_dmb *dmb, uint64_t *tok
 	return r;
 }
 
-int ism_cmd_map_dmb(struct ism_port *p, struct ism_dmb *dmb, uint64_t *token, bool *mapped)
+/* How many steps a registration takes: the request's two stores and the reply's loads. */
+#define REG_STEPS (2 + sizeof(struct ism_resp_reg_dmb) / 8)
+
+/* The result of the one whose steps end at @end, of which @done were executed, the next with @r. */
+static void judge_reg(struct ism_port *p, struct ism_reg *g, const union reply *reply, size_t end,
+	size_t done, int r)
 {
-	const struct ism_req_reg_dmb req = reg_dmb_of(dmb, (uintptr_t)dmb->va);
-	struct vfio_map map = { .va = dmb->va, .len = dmb->size, .fd = dmb->fd };
+	const struct ism_req_hdr hdr = header(ISM_REG_DMB, sizeof(struct ism_req_reg_dmb));
+	int e = end <= done ? judge(p, reply, sizeof(struct ism_resp_reg_dmb)) : r;
 	struct ism_resp_reg_dmb resp;
+
+	/* Behind the one that failed, nothing was executed. */
+	g->asked = g->mapped && end - REG_STEPS <= done;
+	g->ret = p->gone ? -ENODEV : g->asked ? settle(p, &hdr, finish(p, e)) : -EIO;
+	g->last_ret = p->gone ? ISM_RET_NO_ANSWER : p->last_ret;
+	if (g->ret != 0)
+		return;
+	memcpy(&resp, reply->bytes, sizeof(resp));
+	g->token = be64_get(resp.dmb_tok);
+}
+
+void ism_cmd_map_dmbs(struct ism_port *p, struct ism_reg *v, size_t n)
+{
+	struct zpci_step steps[REG_STEPS * ISM_REG_BATCH] = { 0 };
+	struct ism_req_reg_dmb req[ISM_REG_BATCH];
+	union reply reply[ISM_REG_BATCH];
+	struct vfio_map map[ISM_REG_BATCH];
+	size_t k = 0, done = 0;
 	int r;
 
-	*mapped = false;
-	if (p->gone)
-		return gone(p);
-	r = exchange(p, &map, &req, sizeof(req), &resp, sizeof(resp));
-	if (!map.done)
-		return r;
-	*mapped = true;
-	dmb->iova = (uintptr_t)dmb->va;
-	r = settle(p, &req.hdr, finish(p, r));
-	if (r == 0)
-		*token = be64_get(resp.dmb_tok);
-	return r;
+	for (size_t i = 0; i < n; i++) {
+		struct ism_dmb *d = v[i].dmb;
+
+		map[i] = (struct vfio_map){ .va = d->va, .len = d->size, .fd = d->fd };
+		req[i] = reg_dmb_of(d, (uintptr_t)d->va);
+		k += steps_of(steps + k, &req[i], sizeof(req[i]), &reply[i],
+			sizeof(struct ism_resp_reg_dmb));
+	}
+	r = p->gone ? -ENODEV : zpci_run(p->z, map, n, steps, k, &done);
+	for (size_t i = 0; i < n; i++) {
+		v[i].mapped = map[i].done;
+		if (v[i].mapped)
+			v[i].dmb->iova = (uintptr_t)v[i].dmb->va;
+	}
+	for (size_t i = 0; i < n; i++) {
+		v[i].asked = false;
+		v[i].ret = r;
+		v[i].last_ret = ISM_RET_NO_ANSWER;
+		if (map[n - 1].done)
+			judge_reg(p, &v[i], &reply[i], REG_STEPS * (i + 1), done, r);
+	}
 }
 
 static struct ism_req_unreg_dmb unreg_dmb_of(uint64_t token)
@@ -341,7 +372,7 @@ void ism_cmd_unreg_dmbs(struct ism_port *p, struct ism_unreg *u, size_t n)
 		steps += steps_of(v + steps, &req[i], sizeof(req[i]), &reply[i],
 			sizeof(struct ism_resp_hdr));
 	}
-	r = p->gone ? -ENODEV : zpci_run(p->z, NULL, v, steps, &done);
+	r = p->gone ? -ENODEV : zpci_run(p->z, NULL, 0, v, steps, &done);
 	for (size_t i = 0; i < n; i++) {
 		int e = 3 * (i + 1) <= done ? judge(p, &reply[i], sizeof(struct ism_resp_hdr)) : r;
 

@@ -53,12 +53,22 @@ int ism_cmd_reg_dmb(struct ism_port *p, const struct ism_dmb *dmb, uint64_t *tok
 int ism_cmd_unreg_dmb(struct ism_port *p, uint64_t token);
 
 /*
- * The same where requests travel together (caps.pipelined). Maps the DMB's memory and registers it:
- * *mapped false: the mapping failed, with the door's error. Unregisters up to ISM_UNREG_BATCH: each has
- * a result as above, and last_ret with it; one that was not even asked for, because one before it
- * failed, is still registered.
+ * The same where requests travel together (caps.pipelined). Maps the memory of up to ISM_REG_BATCH DMBs
+ * and registers them, or unregisters up to ISM_UNREG_BATCH: each has a result as above, and last_ret with
+ * it. One that was not even asked for, because one before it failed, is what it was, but perhaps mapped;
+ * where not all are mapped the door's error is the result of all, and none was asked for.
  */
+#define ISM_REG_BATCH	8u
 #define ISM_UNREG_BATCH 16u
+
+struct ism_reg {
+	struct ism_dmb *dmb;
+	uint64_t token; /* if ret is 0 */
+	int ret;
+	uint16_t last_ret;
+	bool mapped;
+	bool asked;
+};
 
 struct ism_unreg {
 	uint64_t token;
@@ -67,7 +77,7 @@ struct ism_unreg {
 	bool asked;
 };
 
-int ism_cmd_map_dmb(struct ism_port *p, struct ism_dmb *dmb, uint64_t *token, bool *mapped);
+void ism_cmd_map_dmbs(struct ism_port *p, struct ism_reg *v, size_t n);
 void ism_cmd_unreg_dmbs(struct ism_port *p, struct ism_unreg *u, size_t n);
 
 int ism_cmd_signal_ieq(struct ism_port *p, uint64_t rgid, uint32_t code, uint64_t info);

@@ -336,77 +336,149 @@ static int new_entry(struct ism_dev *dev, uint32_t size, bool block, struct ism_
 	return 0;
 }
 
-/* REG_DMB failed. Without an answer it may have been executed all the same. */
-static void abandon(struct ism_dev *dev, struct ism_dmb_entry *e)
+/* REG_DMB failed with @last_ret. Without an answer it may have been executed all the same. */
+static void abandon(struct ism_dev *dev, struct ism_dmb_entry *e, uint16_t last_ret)
 {
-	if (dev->port.last_ret == ISM_RET_NO_ANSWER)
+	if (last_ret == ISM_RET_NO_ANSWER)
 		start_quarantine(dev, e, false);
 	else if (release_memory(dev, e) == 0)
 		free_entry(dev, e);
 }
 
-static int command_register(struct ism_dev *dev, struct ism_dmb_entry *e, uint64_t *token, bool *mapped)
+/* An entry as the function is asked to register it. */
+static int propose(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user, bool block,
+	struct ism_dmb_entry **ret)
 {
-	return zpci_caps(dev->port.z)->pipelined && !e->block.va ?
-		       ism_cmd_map_dmb(&dev->port, &e->dmb, token, mapped) :
-		       ism_cmd_reg_dmb(&dev->port, &e->dmb, token);
-}
+	int r = new_entry(dev, size, block, ret);
 
-static int register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user, bool block,
-	struct ism_dmb **ret)
-{
-	struct ism_dmb_entry *e;
-	bool mapped = true;
-	uint64_t token;
-	int r;
-
-	if (!good_size(size))
-		return -EINVAL;
-	if (dev->port.gone)
-		return -ENODEV;
-	r = new_entry(dev, size, block, &e);
 	if (r < 0)
 		return r;
-	e->dmb.rgid = rgid;
-	e->dmb.user = user;
+	(*ret)->dmb.rgid = rgid;
+	(*ret)->dmb.user = user;
 	/* What a former owner of the index left must not look like a signal. */
-	ism_sba_forget(dev->sba, e->dmb.idx);
-	r = command_register(dev, e, &token, &mapped);
-	if (!mapped) {
-		struct ism_memory m = memory_of(&e->dmb);
+	ism_sba_forget(dev->sba, (*ret)->dmb.idx);
+	return 0;
+}
 
-		drop_memory(&m);
-		free_entry(dev, e);
-		return map_error(&dev->port, r);
-	}
+/* The function answered with @r: @e is LIVE, or goes. */
+static int registered(struct ism_dev *dev, struct ism_dmb_entry *e, int r, uint16_t last_ret,
+	uint64_t token)
+{
 	if (r == 0 && !ism_token_valid(token)) {
 		log_err("%s: the function gave out token 0x%016llx, which leaves no room for an "
 			"offset; it cannot be used",
 			dev->port.name, (unsigned long long)token);
-		dev->port.last_ret = ISM_RET_NO_ANSWER;
+		last_ret = dev->port.last_ret = ISM_RET_NO_ANSWER;
 		r = -EIO;
 	}
 	if (r < 0) {
-		abandon(dev, e);
+		abandon(dev, e, last_ret);
 		return r;
 	}
 	e->dmb.token = token;
 	e->state = ISM_DMB_LIVE;
 	dev->port.counters.dmbs++;
-	*ret = &e->dmb;
 	return 0;
+}
+
+/* The same, of one of several. */
+static int registered_together(struct ism_dev *dev, const struct ism_reg *g)
+{
+	struct ism_dmb_entry *e = entry_of(g->dmb);
+	struct ism_memory m = memory_of(&e->dmb);
+
+	if (g->asked)
+		return registered(dev, e, g->ret, g->last_ret, g->token);
+	if (!g->mapped) {
+		drop_memory(&m);
+		free_entry(dev, e);
+		return map_error(&dev->port, g->ret);
+	}
+	if (dev->port.gone || release_memory(dev, e) < 0)
+		e->state = ISM_DMB_KEPT;
+	else
+		free_entry(dev, e);
+	return map_error(&dev->port, g->ret);
+}
+
+static int register_together(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **v, unsigned int n)
+{
+	struct ism_reg g[ISM_REG_BATCH] = { 0 };
+	struct ism_dmb_entry *e;
+	unsigned int made, done = 0;
+	int r = 0, first = 0;
+
+	for (made = 0; made < n; made++) {
+		r = propose(dev, rgid, size, user, false, &e);
+		if (r < 0)
+			break;
+		g[made].dmb = &e->dmb;
+	}
+	if (made == 0)
+		return r;
+	ism_cmd_map_dmbs(&dev->port, g, made);
+	for (unsigned int i = 0; i < made; i++) {
+		struct ism_dmb *dmb = g[i].dmb;
+
+		r = registered_together(dev, &g[i]);
+		if (r == 0)
+			v[done++] = dmb;
+		else if (first == 0)
+			first = r;
+	}
+	return done ? (int)done : first;
+}
+
+static int register_alone(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user, bool block,
+	struct ism_dmb **ret)
+{
+	struct ism_dmb_entry *e;
+	uint64_t token = 0;
+	int r = propose(dev, rgid, size, user, block, &e);
+
+	if (r < 0)
+		return r;
+	r = ism_cmd_reg_dmb(&dev->port, &e->dmb, &token);
+	r = registered(dev, e, r, dev->port.last_ret, token);
+	if (r == 0)
+		*ret = &e->dmb;
+	return r;
+}
+
+int ism_register_dmbs(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **v, unsigned int n)
+{
+	unsigned int done;
+	int r = 0;
+
+	if (!good_size(size) || n == 0)
+		return -EINVAL;
+	if (dev->port.gone)
+		return -ENODEV;
+	if (zpci_caps(dev->port.z)->pipelined)
+		return register_together(dev, rgid, size, user, v, n < ISM_REG_BATCH ? n : ISM_REG_BATCH);
+	for (done = 0; done < n && r == 0; done += r == 0)
+		r = register_alone(dev, rgid, size, user, false, &v[done]);
+	return done ? (int)done : r;
 }
 
 int ism_register_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
 	struct ism_dmb **ret)
 {
-	return register_dmb(dev, rgid, size, user, false, ret);
+	int r = ism_register_dmbs(dev, rgid, size, user, ret, 1);
+
+	return r < 0 ? r : 0;
 }
 
 int ism_register_private_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
 	struct ism_dmb **ret)
 {
-	return register_dmb(dev, rgid, size, user, !zpci_caps(dev->port.z)->gives_files, ret);
+	if (zpci_caps(dev->port.z)->gives_files)
+		return ism_register_dmb(dev, rgid, size, user, ret);
+	if (!good_size(size))
+		return -EINVAL;
+	return dev->port.gone ? -ENODEV : register_alone(dev, rgid, size, user, true, ret);
 }
 
 int ism_unregister_dmb(struct ism_dev *dev, struct ism_dmb *dmb)

@@ -137,6 +137,13 @@ int ism_register_private_dmb(struct ism_dev *dev, uint64_t rgid, uint32_t size, 
 	struct ism_dmb **ret);
 
 /*
+ * Up to @n at once, together in one exchange where that is possible. How many, the first of @v; else the
+ * error of the first.
+ */
+int ism_register_dmbs(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *user,
+	struct ism_dmb **v, unsigned int n);
+
+/*
  * Unregisters. The DMB is invalid afterwards whatever is returned: no more handler calls for it.
  * Memory the device may still write is kept mapped until the quarantine ends or, where the device
  * refused to let go, until ism_close().

@@ -209,7 +209,7 @@ static int attached_dma_map(struct vfio_device *dev, void *va, size_t len, int f
 	uint64_t fd_offset, uint64_t *iova)
 {
 	struct attached *a = attached_of(dev);
-	int e = source_map_reserve(&a->sources);
+	int e = source_map_reserve(&a->sources, 1);
 
 	if (e == 0)
 		e = a->below->ops->dma_map(a->below, va, len, fd, fd_offset, iova);
@@ -228,22 +228,24 @@ static int attached_dma_unmap(struct vfio_device *dev, uint64_t iova, size_t len
 }
 
 /* Commands, which no window is for. */
-static int attached_map_write_batch(struct vfio_device *dev, struct vfio_map *map,
+static int attached_map_write_batch(struct vfio_device *dev, struct vfio_map *maps, size_t nmaps,
 	const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n, size_t *done)
 {
 	struct attached *a = attached_of(dev);
 	struct zpci_io_req q;
-	int e = source_map_reserve(&a->sources);
+	int e = source_map_reserve(&a->sources, nmaps);
 
 	*done = 0;
 	if (e < 0)
 		return e;
-	e = a->below->ops->map_write_batch(a->below, map, r, wr, n, done);
-	if (map->done) {
-		source_map_add(&a->sources, (uintptr_t)map->va, map->len);
-		if (whole_request(a, r, &wr[*done < n ? *done : n - 1], &q))
-			a->exec.state.req = q;
+	e = a->below->ops->map_write_batch(a->below, maps, nmaps, r, wr, n, done);
+	for (size_t i = 0; i < nmaps; i++) {
+		if (!maps[i].done)
+			return e;
+		source_map_add(&a->sources, (uintptr_t)maps[i].va, maps[i].len);
 	}
+	if (whole_request(a, r, &wr[*done < n ? *done : n - 1], &q))
+		a->exec.state.req = q;
 	return e;
 }
 

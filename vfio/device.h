@@ -61,6 +61,8 @@ struct vfio_region_wr {
 	uint32_t len;
 };
 
+#define VFIO_MAPS_MAX 16u /* in one exchange */
+
 /* Memory to be mapped, as for dma_map(), and what became of it. */
 struct vfio_map {
 	void *va;
@@ -123,11 +125,12 @@ struct vfio_device_ops {
 	int (*add_window)(struct vfio_device *dev, struct vfio_window *w);
 	void (*del_window)(struct vfio_device *dev, struct vfio_window *w);
 	/*
-	 * Where requests travel together (vfio_device.pipelined; else NULL). region_write_batch() behind a
-	 * mapping, without which no write is performed: its error is returned then, and map->done stays
-	 * false. Several unmappings, each with its own result; returns what ended the exchange.
+	 * Where requests travel together (vfio_device.pipelined; else NULL). region_write_batch() behind
+	 * @nmaps mappings (1..VFIO_MAPS_MAX), without all of which no write is performed: the error of the
+	 * first that fails is returned then, and its done stays false as that of those behind it. Several
+	 * unmappings, each with its own result; returns what ended the exchange.
 	 */
-	int (*map_write_batch)(struct vfio_device *dev, struct vfio_map *map,
+	int (*map_write_batch)(struct vfio_device *dev, struct vfio_map *maps, size_t nmaps,
 		const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n,
 		size_t *done);
 	int (*dma_unmap_batch)(struct vfio_device *dev, struct vfio_range *v, size_t n);

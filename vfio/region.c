@@ -164,28 +164,32 @@ static int region_load(struct zpci *z, uint8_t pcias, uint64_t offset, void *out
 	return take_reply(r, 0, out, len);
 }
 
-static int run_batch(struct region_zpci *r, struct vfio_map *map, size_t n, size_t *done)
+static int run_batch(struct region_zpci *r, struct vfio_map *maps, size_t nmaps, size_t n, size_t *done)
 {
 	struct vfio_device *dev = r->t.dev;
 	int e;
 
-	if (!map)
+	if (!nmaps)
 		return transport_note_io(&r->t,
 			dev->ops->region_write_batch(dev, &r->io, r->wr, n, done));
-	e = source_map_reserve(&r->sources);
-	if (e == 0 && source_map_overlaps(&r->sources, (uintptr_t)map->va, map->len))
-		e = -EEXIST;
+	e = source_map_reserve(&r->sources, nmaps);
+	for (size_t i = 0; e == 0 && i < nmaps; i++) {
+		if (source_map_overlaps(&r->sources, (uintptr_t)maps[i].va, maps[i].len))
+			e = -EEXIST;
+	}
 	if (e < 0)
 		return e;
-	e = dev->ops->map_write_batch(dev, map, &r->io, r->wr, n, done);
-	if (!map->done)
-		return transport_note(&r->t, e);
-	source_map_add(&r->sources, (uintptr_t)map->va, map->len);
+	e = dev->ops->map_write_batch(dev, maps, nmaps, &r->io, r->wr, n, done);
+	for (size_t i = 0; i < nmaps; i++) {
+		if (!maps[i].done)
+			return transport_note(&r->t, e);
+		source_map_add(&r->sources, (uintptr_t)maps[i].va, maps[i].len);
+	}
 	return transport_note_io(&r->t, e);
 }
 
-static int region_run(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n,
-	size_t *done)
+static int region_run(struct zpci *z, struct vfio_map *maps, size_t nmaps, const struct zpci_step *v,
+	size_t n, size_t *done)
 {
 	struct region_zpci *r = region_of(z);
 	size_t ok = 0;
@@ -202,7 +206,7 @@ static int region_run(struct zpci *z, struct vfio_map *map, const struct zpci_st
 		preset_reply(r, i);
 		compose(r, i, ZPCI_IO_FLAG_READ, reply_of(r, i), &v[i].s);
 	}
-	e = run_batch(r, map, n, &ok);
+	e = run_batch(r, maps, nmaps, n, &ok);
 	for (size_t i = 0; i < ok; i++) {
 		if (v[i].out && take_reply(r, i, v[i].out, v[i].s.len) < 0) {
 			*done = i;
@@ -234,7 +238,7 @@ static int region_dma_map(struct zpci *z, void *va, size_t len, int fd, uint64_t
 
 	if (r->t.dead)
 		return -ENODEV;
-	e = r->t.dev->iova_is_va ? source_map_reserve(&r->sources) : 0;
+	e = r->t.dev->iova_is_va ? source_map_reserve(&r->sources, 1) : 0;
 	if (e < 0)
 		return e;
 	if (source_map_overlaps(&r->sources, start, len))

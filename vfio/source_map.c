@@ -26,13 +26,15 @@ static bool covers(const struct source_range *r, uintptr_t addr, size_t len)
 	return addr >= r->start && len <= r->len && addr - r->start <= r->len - len;
 }
 
-int source_map_reserve(struct source_map *m)
+int source_map_reserve(struct source_map *m, size_t n)
 {
-	size_t cap = m->cap ? m->cap * 2 : 64;
+	size_t cap = m->cap ? m->cap : 64;
 	struct source_range *v;
 
-	if (m->n < m->cap)
+	if (n <= m->cap - m->n)
 		return 0;
+	while (cap - m->n < n)
+		cap *= 2;
 	v = realloc(m->v, cap * sizeof(*v));
 	if (!v)
 		return -ENOMEM;

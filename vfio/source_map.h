@@ -25,8 +25,8 @@ struct source_map {
 	size_t last; /* where the last search ended */
 };
 
-/* Makes room for one more. 0 or -ENOMEM. */
-int source_map_reserve(struct source_map *m);
+/* Makes room for @n more. 0 or -ENOMEM. */
+int source_map_reserve(struct source_map *m, size_t n);
 
 /* [start, start+len) overlaps one that is there. */
 bool source_map_overlaps(const struct source_map *m, uintptr_t start, size_t len);

@@ -222,26 +222,27 @@ static int check_range(const void *va, size_t len, uint64_t fd_offset)
 		       -EINVAL : 0;
 }
 
-int zpci_run(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n, size_t *done)
+int zpci_run(struct zpci *z, struct vfio_map *maps, size_t nmaps, const struct zpci_step *v, size_t n,
+	size_t *done)
 {
 	size_t ok = 0;
 	int r = check_owner(z);
 
 	*done = 0;
-	if (map)
-		map->done = false;
-	if (r == 0 && (n < 1 || n > ZPCI_BATCH_MAX || !z->caps.pipelined))
+	for (size_t i = 0; i < nmaps; i++)
+		maps[i].done = false;
+	if (r == 0 && (n < 1 || n > ZPCI_BATCH_MAX || nmaps > VFIO_MAPS_MAX || !z->caps.pipelined))
 		r = -EINVAL;
-	if (r == 0 && map)
-		r = check_range(map->va, map->len, map->fd_offset);
+	for (size_t i = 0; r == 0 && i < nmaps; i++)
+		r = check_range(maps[i].va, maps[i].len, maps[i].fd_offset);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = check_step(z, &v[i]);
 	if (r < 0)
 		return r;
-	r = z->ops->run(z, map, v, n, &ok);
+	r = z->ops->run(z, maps, nmaps, v, n, &ok);
 	for (size_t i = 0; i < ok; i++)
 		count_step(z, &v[i], true);
-	if (r < 0 && (!map || map->done))
+	if (r < 0 && (!nmaps || maps[nmaps - 1].done))
 		count_step(z, &v[ok], false);
 	z->counters.batches++;
 	*done = ok;

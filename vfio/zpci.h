@@ -133,11 +133,12 @@ struct zpci_step {
 
 /*
  * Executes @n (1..ZPCI_BATCH_MAX) steps in order, in one exchange, and stops at the first that fails;
- * *done as for zpci_store_blocks(), and what was loaded before is there. With @map (whose IOVA is its
- * address) that is mapped before: -EINVAL and other errors with map->done false are the mapping's, and
- * no step was executed.
+ * *done as for zpci_store_blocks(), and what was loaded before is there. @maps (at most VFIO_MAPS_MAX,
+ * whose IOVA is their address) are mapped before, in order: with one that is not done the error is its
+ * mapping's, those behind it are not done either, and no step was executed.
  */
-int zpci_run(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n, size_t *done);
+int zpci_run(struct zpci *z, struct vfio_map *maps, size_t nmaps, const struct zpci_step *v, size_t n,
+	size_t *done);
 
 /* Ends @n (1..ZPCI_BATCH_MAX) mappings in one exchange; each has its own result. 0 or -ENODEV. */
 int zpci_dma_unmap_batch(struct zpci *z, struct vfio_range *v, size_t n);
@@ -164,8 +165,8 @@ struct zpci_ops {
 	int (*dma_map)(struct zpci *z, void *va, size_t len, int fd, uint64_t fd_offset,
 		uint64_t *iova);
 	int (*dma_unmap)(struct zpci *z, uint64_t iova, size_t len);
-	int (*run)(struct zpci *z, struct vfio_map *map, const struct zpci_step *v, size_t n,
-		size_t *done); /* these two only if pipelined */
+	int (*run)(struct zpci *z, struct vfio_map *maps, size_t nmaps, const struct zpci_step *v,
+		size_t n, size_t *done); /* these two only if pipelined */
 	int (*dma_unmap_batch)(struct zpci *z, struct vfio_range *v, size_t n);
 	int (*set_msi)(struct zpci *z, int eventfd);
 	int (*reset)(struct zpci *z);

@@ -245,15 +245,15 @@ static ssize_t client_region_read(struct vfio_device *dev, const struct vfio_reg
 	return settle(c, a.result);
 }
 
-static int can_map(const struct vu_client *c)
+static int can_map(const struct vu_client *c, size_t n)
 {
 	if (c->peer.max_msg_fds < 1)
 		return -EOPNOTSUPP;
-	return c->ndmas < c->peer.max_dma_maps ? 0 : -ENOSPC;
+	return c->ndmas < c->peer.max_dma_maps && n <= c->peer.max_dma_maps - c->ndmas ? 0 : -ENOSPC;
 }
 
-/* The first command of an exchange: descriptors travel with its first byte. */
-static void queue_map(struct vu_client *c, const struct vfio_map *map)
+/* Among the first commands of an exchange, see wire_attach_fd(). */
+static void queue_map(struct vu_client *c, const struct vfio_map *map, uint32_t flags)
 {
 	const struct vu_dma_map m = {
 		.argsz = sizeof(m),
@@ -263,14 +263,15 @@ static void queue_map(struct vu_client *c, const struct vfio_map *map)
 		.size = map->len,
 	};
 
-	wire_queue(&c->wire, VU_DMA_MAP, 0, &m, sizeof(m), NULL, 0);
+	wire_queue(&c->wire, VU_DMA_MAP, flags, &m, sizeof(m), NULL, 0);
 	wire_attach_fd(&c->wire, map->fd);
 }
 
 /* A group of writes on their way: what was asked, and how far it got. */
 struct write_answer {
 	const struct vfio_region_wr *wr;
-	struct vfio_map *map; /* came before them; NULL: none */
+	struct vfio_map *maps; /* came before them */
+	size_t nmaps;
 	size_t done;
 	uint32_t count; /* bytes of the first write that did not succeed as a whole */
 	int error;	/* of the first failing one */
@@ -283,17 +284,17 @@ static int take_write(void *ctx, const struct wire_reply *reply)
 	struct vu_region_access ra;
 	size_t at = reply->index;
 
-	if (a->map && at-- == 0) {
-		a->error = peer_error(reply->error);
-		a->map->done = !reply->error;
-		return 0;
-	}
 	if (a->error)
 		return reply->error == -ECANCELED ? 0 : -EPROTO;
 	if (reply->error) {
 		a->error = peer_error(reply->error);
 		return 0;
 	}
+	if (at < a->nmaps) {
+		a->maps[at].done = true;
+		return 0;
+	}
+	at -= a->nmaps;
 	if (reply->len < sizeof(ra))
 		return -EPROTO;
 	memcpy(&ra, reply->payload, sizeof(ra));
@@ -308,24 +309,24 @@ static int take_write(void *ctx, const struct wire_reply *reply)
 
 /*
  * Sends up to @n writes as one group (at least one) and awaits it. *sent: writes in the group.
- * 0 when the peer failed none (the last ones may be short), else the first error. @map: to be mapped
- * before, or NULL.
+ * 0 when the peer failed none (the last ones may be short), else the first error. @maps: to be mapped
+ * before.
  */
-static int write_group(struct vu_client *c, struct vfio_map *map, uint32_t region,
+static int write_group(struct vu_client *c, struct vfio_map *maps, size_t nmaps, uint32_t region,
 	const struct vfio_region_wr *wr, size_t n, size_t *sent, struct write_answer *a)
 {
 	size_t i;
 	int r = wire_begin(&c->wire);
 
-	*a = (struct write_answer){ .wr = wr, .map = map };
+	*a = (struct write_answer){ .wr = wr, .maps = maps, .nmaps = nmaps };
 	if (r < 0)
 		return r;
-	if (map)
-		queue_map(c, map);
+	for (i = 0; i < nmaps; i++)
+		queue_map(c, &maps[i], i ? VU_F_CHAIN : 0);
 	for (i = 0; i < n && (i == 0 || c->peer.chain); i++) {
 		const struct vu_region_access ra = { wr[i].offset, region, wr[i].len };
 
-		if (!wire_queue(&c->wire, VU_REGION_WRITE, i || map ? VU_F_CHAIN : 0, &ra, sizeof(ra),
+		if (!wire_queue(&c->wire, VU_REGION_WRITE, i || nmaps ? VU_F_CHAIN : 0, &ra, sizeof(ra),
 			    wr[i].data, wr[i].len))
 			break;
 	}
@@ -343,15 +344,15 @@ static ssize_t client_region_write(struct vfio_device *dev, const struct vfio_re
 	};
 	struct write_answer a;
 	size_t sent;
-	int e = write_group(c, NULL, r->index, &wr, 1, &sent, &a);
+	int e = write_group(c, NULL, 0, r->index, &wr, 1, &sent, &a);
 
 	if (e < 0)
 		return e;
 	return a.done ? (ssize_t)wr.len : (ssize_t)a.count;
 }
 
-static int write_batch(struct vu_client *c, struct vfio_map *map, const struct vfio_region_desc *r,
-	const struct vfio_region_wr *wr, size_t n, size_t *done)
+static int write_batch(struct vu_client *c, struct vfio_map *maps, size_t nmaps,
+	const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n, size_t *done)
 {
 	struct write_answer a = { 0 };
 	size_t at = 0, sent;
@@ -363,7 +364,7 @@ static int write_batch(struct vu_client *c, struct vfio_map *map, const struct v
 			return -EMSGSIZE;
 	}
 	while (e == 0 && at < n) {
-		e = write_group(c, at ? NULL : map, r->index, wr + at, n - at, &sent, &a);
+		e = write_group(c, maps, at ? 0 : nmaps, r->index, wr + at, n - at, &sent, &a);
 		if (e == 0 && a.done < sent)
 			e = -EPROTO;
 		at += a.done;
@@ -375,7 +376,7 @@ static int write_batch(struct vu_client *c, struct vfio_map *map, const struct v
 static int client_region_write_batch(struct vfio_device *dev, const struct vfio_region_desc *r,
 	const struct vfio_region_wr *wr, size_t n, size_t *done)
 {
-	return write_batch(client_of(dev), NULL, r, wr, n, done);
+	return write_batch(client_of(dev), NULL, 0, r, wr, n, done);
 }
 
 /* --- DMA, interrupts, reset --- */
@@ -386,13 +387,13 @@ static int client_dma_map(struct vfio_device *dev, void *va, size_t len, int fd,
 	struct vu_client *c = client_of(dev);
 	const struct vfio_map map = { .va = va, .len = len, .fd = fd, .fd_offset = fd_offset };
 	struct answer a = { 0 };
-	int r = can_map(c);
+	int r = can_map(c, 1);
 
 	if (r == 0)
 		r = wire_begin(&c->wire);
 	if (r < 0)
 		return r;
-	queue_map(c, &map);
+	queue_map(c, &map, 0);
 	r = wire_flush(&c->wire, take_answer, &a);
 	if (r == 0)
 		r = settle(c, a.error);
@@ -403,16 +404,17 @@ static int client_dma_map(struct vfio_device *dev, void *va, size_t len, int fd,
 	return 0;
 }
 
-static int client_map_write_batch(struct vfio_device *dev, struct vfio_map *map,
+static int client_map_write_batch(struct vfio_device *dev, struct vfio_map *maps, size_t nmaps,
 	const struct vfio_region_desc *r, const struct vfio_region_wr *wr, size_t n, size_t *done)
 {
 	struct vu_client *c = client_of(dev);
-	int e = can_map(c);
+	int e = can_map(c, nmaps);
 
 	*done = 0;
 	if (e == 0)
-		e = write_batch(c, map, r, wr, n, done);
-	c->ndmas += map->done;
+		e = write_batch(c, maps, nmaps, r, wr, n, done);
+	for (size_t i = 0; i < nmaps; i++)
+		c->ndmas += maps[i].done;
 	return e;
 }
 

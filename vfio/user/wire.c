@@ -20,7 +20,6 @@ int wire_init(struct wire *w, int fd, unsigned int timeout_ms, unsigned int spin
 	w->timeout_ms = timeout_ms;
 	/* With one processor, spinning only keeps the server from running. */
 	w->spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? spin_us : 0;
-	w->tx_fd = -1;
 	w->tx = malloc(WIRE_BUF);
 	w->rx = malloc(WIRE_BUF);
 	if (w->tx && w->rx)
@@ -52,7 +51,8 @@ int wire_begin(struct wire *w)
 	w->first_id = w->next_id;
 	w->ncmds = 0;
 	w->nreplies = 0;
-	w->tx_fd = -1;
+	w->nfds = 0;
+	w->fds_sent = 0;
 	w->tx_len = 0;
 	w->tx_off = 0;
 	return 0;
@@ -74,6 +74,7 @@ bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a,
 		memcpy(p + sizeof(h), a, a_len);
 	if (b_len)
 		memcpy(p + sizeof(h) + a_len, b, b_len);
+	w->last = w->tx_len;
 	w->tx_len += h.size;
 	w->command[w->ncmds++] = command;
 	w->next_id++;
@@ -82,29 +83,35 @@ bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a,
 
 void wire_attach_fd(struct wire *w, int fd)
 {
-	w->tx_fd = fd;
-	w->fd_end = w->tx_len;
+	if (fd < 0)
+		return;
+	w->fds[w->nfds].fd = fd;
+	w->fds[w->nfds].start = w->last;
+	w->fds[w->nfds++].end = w->tx_len;
 }
 
 /*
  * Sends as much as the socket takes. 1: some, 0: none, or -errno. A descriptor belongs to the message
- * with the last byte that it was sent with, so what follows its command is sent after it.
+ * with the last byte that it was sent with, so what follows its command is sent after it, and what is
+ * left of the command before goes without.
  */
 static int push(struct wire *w)
 {
 	int some = 0;
 
 	while (w->tx_off < w->tx_len) {
-		size_t end = w->tx_fd >= 0 ? w->fd_end : w->tx_len;
-		ssize_t n = fd_send(w->fd, w->tx + w->tx_off, end - w->tx_off, &w->tx_fd,
-			w->tx_fd >= 0, MSG_DONTWAIT);
+		unsigned int at = w->fds_sent;
+		bool more = at < w->nfds, fd = more && w->tx_off == w->fds[at].start;
+		size_t end = fd ? w->fds[at].end : more ? w->fds[at].start : w->tx_len;
+		ssize_t n = fd_send(w->fd, w->tx + w->tx_off, end - w->tx_off,
+			fd ? &w->fds[at].fd : NULL, fd, MSG_DONTWAIT);
 
 		if (n == -EAGAIN)
 			break;
 		if (n < 0)
 			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : (int)n;
 		some = 1;
-		w->tx_fd = -1;
+		w->fds_sent += fd;
 		w->tx_off += (size_t)n;
 		if (w->tx_off < end)
 			break;

@@ -23,6 +23,7 @@
 
 #define WIRE_BUF  65536u /* bytes of commands in one exchange, and of one reply */
 #define WIRE_CMDS 64u	 /* commands in one exchange */
+#define WIRE_FDS  16u	 /* descriptors in one exchange */
 
 /* A reply as it arrived; @payload is valid during the callback. */
 struct wire_reply {
@@ -47,9 +48,14 @@ struct wire {
 	uint16_t first_id;
 	unsigned int ncmds;
 	unsigned int nreplies;
+	size_t last; /* where the command queued last starts */
 	uint16_t command[WIRE_CMDS];
-	int tx_fd; /* borrowed; goes with the first byte */
-	size_t fd_end; /* end of the command it belongs to */
+	struct {
+		int fd;		   /* borrowed */
+		size_t start, end; /* of the command it belongs to */
+	} fds[WIRE_FDS];
+	unsigned int nfds;
+	unsigned int fds_sent;
 
 	size_t tx_len, tx_off;
 	size_t rx_len;
@@ -74,7 +80,10 @@ int wire_begin(struct wire *w);
 bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a, size_t a_len,
 	const void *b, size_t b_len);
 
-/* Attaches @fd to the command queued last, which must be the first of the exchange. */
+/*
+ * Attaches @fd (-1: none) to the command queued last. Commands with descriptors, at most WIRE_FDS, are
+ * the first of an exchange.
+ */
 void wire_attach_fd(struct wire *w, int fd);
 
 /*

@@ -217,23 +217,23 @@ static void test_run(void **state)
 	assert_int_equal(ftruncate(bad, SIZE), 0);
 	read_gid_steps(v, out);
 	memcpy(untouched, out, sizeof(out));
-	assert_int_equal(zpci_run(z, &map, v, 3, &done), -EINVAL); /* it could shrink */
+	assert_int_equal(zpci_run(z, &map, 1, v, 3, &done), -EINVAL); /* it could shrink */
 	assert_false(map.done);
 	assert_int_equal(done, 0);
 	assert_memory_equal(out, untouched, sizeof(out));
 
 	map.fd = good;
-	assert_int_equal(zpci_run(z, &map, v, 3, &done), 0);
+	assert_int_equal(zpci_run(z, &map, 1, v, 3, &done), 0);
 	assert_true(map.done);
 	assert_int_equal(done, 3);
 	assert_int_equal(load_be64(out + 8), ism_gid(side[0].dev));
-	assert_int_equal(zpci_run(z, &map, v, 3, &done), -EEXIST); /* mapped already */
+	assert_int_equal(zpci_run(z, &map, 1, v, 3, &done), -EEXIST); /* mapped already */
 
 	v[1].s.offset = 7; /* refused before anything is submitted */
-	assert_int_equal(zpci_run(z, NULL, v, 3, &done), -EINVAL);
+	assert_int_equal(zpci_run(z, NULL, 0, v, 3, &done), -EINVAL);
 	read_gid_steps(v, out);
 	v[1].s.pcias = 0; /* a window for writing only: what follows is not executed */
-	assert_int_equal(zpci_run(z, NULL, v, 3, &done), -EIO);
+	assert_int_equal(zpci_run(z, NULL, 0, v, 3, &done), -EIO);
 	assert_int_equal(done, 1);
 	assert_memory_equal(out, untouched, sizeof(out));
 
@@ -322,6 +322,63 @@ static void test_alignment(void **state)
 	}
 }
 
+/* Several at once are in one exchange, and each is a DMB like any other. */
+static void test_register_together(void **state)
+{
+	struct ism_dmb *dmb[ISM_REG_BATCH + 1] = { 0 };
+	const struct zpci_counters *c = zpci_counters(ism_zpci(side[0].dev));
+	uint64_t before = c->batches, word = 5;
+
+	assert_int_equal(ism_register_dmbs(side[0].dev, ism_gid(side[1].dev), SIZE, NULL, dmb,
+				 ISM_REG_BATCH + 1), ISM_REG_BATCH);
+	assert_int_equal(c->batches, before + 1);
+	assert_null(dmb[ISM_REG_BATCH]);
+	for (unsigned int i = 0; i < ISM_REG_BATCH; i++) {
+		word++;
+		assert_int_equal(move1(1, dmb[i], 8 * i, &word, 8, true), 0);
+		assert_memory_equal((uint8_t *)dmb[i]->va + 8 * i, &word, 8);
+		side[0].signals = 0;
+		POLL_UNTIL(0, side[0].signals > 0);
+		assert_ptr_equal(side[0].dmb, dmb[i]);
+	}
+}
+
+static unsigned int indexes_used(int n)
+{
+	unsigned int used = 0;
+
+	for (uint32_t i = ISM_DMB_IDX_MIN; i < ISM_NR_DMBS; i++)
+		used += side[n].dev->dmbs[i] != NULL;
+	return used;
+}
+
+/* A refusal concerns its own DMB; and without memory for one more there are those before it. */
+static void test_register_refused(void **state)
+{
+	struct ism_dmb *dmb[ISM_REG_BATCH] = { 0 };
+	const struct ism_counters *c = ism_counters(side[0].dev);
+	uint32_t before = c->dmbs, used;
+	uint64_t gid = ism_gid(side[1].dev), word = 1;
+
+	rig_tell("fault 0 fail-command 1 0x0108");
+	assert_int_equal(ism_register_dmbs(side[0].dev, gid, SIZE, NULL, dmb, 3), 2);
+	assert_int_equal(c->dmbs, before + 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(move1(1, dmb[i], 0, &word, 8, false), 0);
+	rig_tell("fault 0 fail-command 1 0x0108");
+	assert_int_equal(ism_register_dmbs(side[0].dev, gid, SIZE, NULL, dmb, 1), -EIO);
+	/* a store that fails: those behind it were not asked for, and are not kept */
+	POLL_UNTIL(0, c->quarantined == 0);
+	used = indexes_used(0);
+	rig_tell("fault 0 fail-store 1");
+	assert_int_equal(ism_register_dmbs(side[0].dev, gid, SIZE, NULL, dmb, 3), -EIO);
+	assert_int_equal(c->dmbs, before + 2);
+	assert_int_equal(c->quarantined, 1);
+	assert_int_equal(indexes_used(0), used + 1);
+	assert_int_equal(ism_register_dmbs(side[0].dev, gid, SIZE + 1, NULL, dmb, 1), -EINVAL);
+	assert_int_equal(ism_probe(side[0].dev), 0);
+}
+
 static int run_common(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +402,8 @@ static int run_together(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(test_run),
 		RIG_TEST(test_alignment),
+		RIG_TEST(test_register_together),
+		RIG_TEST(test_register_refused),
 		RIG_TEST(test_retire),
 		RIG_TEST(test_retire_refused),
 	};

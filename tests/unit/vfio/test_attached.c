@@ -285,7 +285,7 @@ static void test_source_map(void **state)
 	struct source_map m = { 0 };
 
 	for (uintptr_t i = 0; i < 200; i++) {
-		assert_int_equal(source_map_reserve(&m), 0);
+		assert_int_equal(source_map_reserve(&m, 1), 0);
 		source_map_add(&m, (i * 37 % 200) * 8192, 4096);
 	}
 	for (uintptr_t i = 0; i < 200; i++) {
