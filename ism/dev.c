@@ -380,6 +380,11 @@ bool ism_irq_arm(struct ism_dev *dev)
 	       dev->nheld || dev->held_lost;
 }
 
+void ism_irq_disarm(struct ism_dev *dev)
+{
+	ism_bells_disarm(dev);
+}
+
 void ism_irq_ack(struct ism_dev *dev)
 {
 	uint64_t count;

@@ -173,6 +173,21 @@ int ism_offer_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, const int *mor
 int ism_take_dmb(struct ism_dev *dev, uint64_t token, uint32_t size, int *fds, unsigned int nfds);
 
 /*
+ * The same from owner to writer at once, where the latter consented (below) and we did: without the
+ * fabric, and its driver executes its moves there from then on. @use: for an application of the writer's,
+ * with @more, not only for its driver. 0 · -EOPNOTSUPP, -ENOENT not between these two · -EAGAIN.
+ */
+int ism_hand_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, bool use, const int *more,
+	unsigned int nmore);
+/*
+ * What the function @gid handed us as its DMB @token, of at least @size bytes: moves to it are executed
+ * here from now on, if the fabric lets us. @nfds 0, or the descriptors for an application, as for
+ * ism_take_dmb(). 0 · -ENOENT, -EOPNOTSUPP it was not handed · -ENXIO not for an application · -EPROTO.
+ */
+int ism_receive_dmb(struct ism_dev *dev, uint64_t gid, uint64_t token, uint32_t size, int *fds,
+	unsigned int nfds);
+
+/*
  * DMBs that are written without the device (attach.h), if ism_params.map_dmbs was set. ism_consent()
  * lets the function @gid map what we register for it, from now on, and once more after it has begun
  * anew. ism_map_dmb(): moves to the DMB @token of the function @gid, of at least @size bytes, are
@@ -233,10 +248,12 @@ unsigned int ism_poll(struct ism_dev *dev);
 /*
  * Sleeping. ism_irq_fd() becomes readable when the function signals after ism_irq_arm(). Arming
  * returns true when something is already pending: poll again instead of sleeping. ism_irq_ack()
- * drains the descriptor.
+ * drains the descriptor. ism_irq_disarm(): polled again from now on; it spares the peers what would
+ * wake us.
  */
 int ism_irq_fd(const struct ism_dev *dev);
 bool ism_irq_arm(struct ism_dev *dev);
+void ism_irq_disarm(struct ism_dev *dev);
 void ism_irq_ack(struct ism_dev *dev);
 
 /* Descriptor that fires when the device goes away (-1 if none); then ism_probe() decides. */

@@ -37,12 +37,13 @@ void ism_bell_put(struct ism_bell *b)
 	if (!b || --b->refs)
 		return;
 	munmap(b->page, ATTACH_BELL_SIZE);
+	ism_hands_fini(&b->hands);
 	fd_closep(&b->sock);
 	free(b);
 }
 
-/* Takes @sock, also on failure. */
-static struct ism_bell *bell_new(uint64_t gid, int page_fd, int sock)
+/* Takes the sockets, also on failure. */
+static struct ism_bell *bell_new(uint64_t gid, int page_fd, int sock, int hand)
 {
 	struct ism_bell *b = calloc(1, sizeof(*b));
 	void *p = MAP_FAILED;
@@ -52,13 +53,14 @@ static struct ism_bell *bell_new(uint64_t gid, int page_fd, int sock)
 	if (p == MAP_FAILED) {
 		free(b);
 		fd_closep(&sock);
+		fd_closep(&hand);
 		return NULL;
 	}
-	*b = (struct ism_bell){ .gid = gid, .page = p, .sock = sock, .refs = 1 };
+	*b = (struct ism_bell){ .gid = gid, .page = p, .sock = sock, .hands.sock = hand, .refs = 1 };
 	return b;
 }
 
-static struct ism_bell *bell_of(struct ism_bell *list, uint64_t gid)
+struct ism_bell *ism_bell_of(struct ism_bell *list, uint64_t gid)
 {
 	struct ism_bell *b;
 
@@ -136,6 +138,17 @@ bool ism_bells_arm(struct ism_dev *dev)
 	return rung;
 }
 
+void ism_bells_disarm(struct ism_dev *dev)
+{
+	struct ism_bell *b;
+
+	/* A wake-up that is on its way is one too many, and that is all. */
+	LL_FOREACH (dev->windows.bells, b) {
+		if (atomic_load_explicit(&b->page->asleep, memory_order_relaxed))
+			atomic_store_explicit(&b->page->asleep, 0, memory_order_relaxed);
+	}
+}
+
 bool ism_bells_ack(struct ism_dev *dev)
 {
 	struct epoll_event ev[WAKE_BATCH];
@@ -161,7 +174,7 @@ static bool window_open(const struct vfio_window *vw)
 
 	/* Acquire: a store that comes after the look is not done before it. */
 	return !atomic_load_explicit(&w->gate->shut, memory_order_acquire) &&
-	       atomic_load_explicit(&w->gate->slot[w->slot], memory_order_acquire) == w->key;
+	       atomic_load_explicit(&w->gate->slot[w->slot].key, memory_order_acquire) == w->key;
 }
 
 /* What a store of @len bytes takes at least, in ns; 0 outside of the costed mode. */
@@ -205,21 +218,23 @@ static void window_free(struct ism_dev *dev, struct ism_window *w)
 }
 
 /* The owner's bell, asked for once. */
-static int get_ring(struct ism_dev *dev, uint64_t gid, struct ism_bell **ret)
+int ism_ring_of(struct ism_dev *dev, uint64_t gid, struct ism_bell **ret)
 {
 	struct attach_msg m = { .op = ATTACH_BELL, .token = gid };
-	struct ism_bell *b = bell_of(dev->windows.rings, gid);
+	struct ism_bell *b = ism_bell_of(dev->windows.rings, gid);
 	int fds[ATTACH_MAX_FDS];
 	int r;
 
+	if (!dev->windows.gate)
+		return -EOPNOTSUPP;
 	if (!b) {
-		r = ism_attach_call(dev, &m, NULL, 0, fds, 2);
+		r = ism_attach_call(dev, &m, NULL, 0, fds, ATTACH_BELL_FDS);
 		if (r < 0)
 			return r;
 		r = fd_check_sealed(fds[0], ATTACH_BELL_SIZE);
-		b = r == 0 ? bell_new(gid, fds[0], fd_steal(&fds[1])) : NULL;
-		fd_closep(&fds[0]);
-		fd_closep(&fds[1]);
+		b = r == 0 ? bell_new(gid, fds[0], fd_steal(&fds[1]), fd_steal(&fds[2])) : NULL;
+		for (unsigned int i = 0; i < ATTACH_BELL_FDS; i++)
+			fd_closep(&fds[i]);
 		if (!b)
 			return r < 0 ? -EPROTO : -ENOMEM;
 		LL_PREPEND(dev->windows.rings, b);
@@ -263,6 +278,51 @@ static int add_window(struct ism_dev *dev, const struct attach_msg *m, int fd, s
 	return 0;
 }
 
+static bool has_window(const struct ism_dev *dev, uint64_t token)
+{
+	const struct ism_window *w;
+
+	DL_FOREACH (dev->windows.open, w) {
+		if (w->token == token)
+			return true;
+	}
+	return false;
+}
+
+/* Tokens of other fabrics may use bits that the table of windows does not tell apart. */
+static bool windows_for(const struct ism_dev *dev, uint64_t token)
+{
+	return dev->windows.gate && !(token & ((UINT64_C(1) << ATTACHED_SHIFT) - 1));
+}
+
+/* What the gate says of @m->token, in @m. */
+static bool find_slot(const struct attach_gate *g, struct attach_msg *m)
+{
+	for (uint32_t i = 0; i < ATTACH_PROBES; i++) {
+		m->slot = attach_slot_of(m->token, i);
+		/* Acquire: a token that is still there after this key is the key's. */
+		m->key = atomic_load_explicit(&g->slot[m->slot].key, memory_order_acquire);
+		if (m->key && atomic_load_explicit(&g->slot[m->slot].token,
+			memory_order_relaxed) == m->token)
+			return true;
+	}
+	return false;
+}
+
+int ism_window_open(struct ism_dev *dev, uint64_t gid, const struct attach_hand *hand, int fd)
+{
+	struct attach_msg m = { .token = hand->token, .idx = hand->idx, .len = hand->len };
+	struct ism_bell *bell;
+	int r;
+
+	if (!windows_for(dev, m.token))
+		return -EOPNOTSUPP;
+	if (!find_slot(dev->windows.gate, &m))
+		return -ENOENT;
+	r = ism_ring_of(dev, gid, &bell);
+	return r < 0 ? r : add_window(dev, &m, fd, bell);
+}
+
 int ism_map_dmb(struct ism_dev *dev, uint64_t gid, uint64_t token, uint32_t size)
 {
 	struct attach_msg m = { .op = ATTACH_MAP, .token = token };
@@ -270,10 +330,11 @@ int ism_map_dmb(struct ism_dev *dev, uint64_t gid, uint64_t token, uint32_t size
 	struct ism_bell *bell;
 	int r;
 
-	/* Tokens of other fabrics may use bits that the table of windows does not tell apart. */
-	if (!dev->windows.gate || (token & ((UINT64_C(1) << ATTACHED_SHIFT) - 1)))
+	if (!windows_for(dev, token))
 		return -EOPNOTSUPP;
-	r = get_ring(dev, gid, &bell);
+	if (has_window(dev, token))
+		return 0; /* its owner handed it to us */
+	r = ism_ring_of(dev, gid, &bell);
 	if (r < 0)
 		return r;
 	r = ism_attach_call(dev, &m, NULL, 0, fds, 1);
@@ -306,9 +367,9 @@ static int watch_bell(struct ism_dev *dev, struct ism_bell *b)
 int ism_consent(struct ism_dev *dev, uint64_t gid)
 {
 	struct attach_msg m = { .op = ATTACH_CONSENT, .token = gid };
-	int page FD_CLEANUP = -1, theirs FD_CLEANUP = -1;
-	struct ism_bell *b, *old = bell_of(dev->windows.bells, gid);
-	int sv[2], fds[ATTACH_MAX_FDS], r;
+	int page FD_CLEANUP = -1, theirs FD_CLEANUP = -1, hand FD_CLEANUP = -1;
+	struct ism_bell *b, *old = ism_bell_of(dev->windows.bells, gid);
+	int sv[2], hv[2], fds[ATTACH_MAX_FDS], r;
 
 	if (dev->windows.wake_fd < 0)
 		return -EOPNOTSUPP;
@@ -318,14 +379,20 @@ int ism_consent(struct ism_dev *dev, uint64_t gid)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 		return -errno;
 	theirs = sv[1];
-	b = bell_new(gid, page, sv[0]);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, hv) < 0) {
+		r = -errno;
+		fd_closep(&sv[0]);
+		return r;
+	}
+	hand = hv[1];
+	b = bell_new(gid, page, sv[0], hv[0]);
 	if (!b)
 		return -ENOMEM;
 	r = watch_bell(dev, b);
 	if (r == 0) {
-		const int give[2] = { page, theirs };
+		const int give[ATTACH_BELL_FDS] = { page, theirs, hand };
 
-		r = ism_attach_call(dev, &m, give, 2, fds, 0);
+		r = ism_attach_call(dev, &m, give, ATTACH_BELL_FDS, fds, 0);
 	}
 	if (r < 0) {
 		ism_bell_put(b);
@@ -339,10 +406,13 @@ int ism_consent(struct ism_dev *dev, uint64_t gid)
 
 void ism_forget_peer(struct ism_dev *dev, uint64_t gid)
 {
-	struct ism_bell *b = bell_of(dev->windows.rings, gid);
+	struct ism_bell *b = ism_bell_of(dev->windows.rings, gid);
 
 	if (b)
 		bell_drop(&dev->windows.rings, b);
+	b = ism_bell_of(dev->windows.bells, gid);
+	if (b)
+		ism_hands_drop(&b->hands);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

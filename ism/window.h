@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "ism/attach.h"
+#include "ism/hand.h"
 
 struct ism_dev;
 struct ism_window;
@@ -28,6 +29,7 @@ struct ism_bell {
 	uint64_t gid;		  /* of the peer */
 	struct attach_bell *page; /* shared with it */
 	int sock;
+	struct ism_hands hands; /* our own bells: what the peer handed us */
 	unsigned int refs; /* windows that ring it, the list, who is serving it */
 	uint64_t round;	   /* when it was served last */
 	struct ism_bell *next;
@@ -60,6 +62,20 @@ uint16_t ism_bell_take_mask(struct ism_bell *b, uint32_t idx);
 
 /* Asks all ringers to wake us. True: one has rung already. */
 bool ism_bells_arm(struct ism_dev *dev);
+/* We are awake, and look ourselves: none need spend a system call on it. */
+void ism_bells_disarm(struct ism_dev *dev);
+
+/* That of @gid in a list, or NULL. */
+struct ism_bell *ism_bell_of(struct ism_bell *list, uint64_t gid);
+
+/* The owner's bell, which is asked for once. 0 · -EOPNOTSUPP · -ENOENT it did not consent · ... */
+int ism_ring_of(struct ism_dev *dev, uint64_t gid, struct ism_bell **ret);
+
+/*
+ * A window on the DMB that @gid handed us as @m describes it, with memory @fd (borrowed). 0 · -ENOENT the
+ * fabric has no slot for it · ...
+ */
+int ism_window_open(struct ism_dev *dev, uint64_t gid, const struct attach_hand *m, int fd);
 
 /* Drains what made wake_fd readable. True: the MSI did. */
 bool ism_bells_ack(struct ism_dev *dev);

@@ -100,7 +100,7 @@ static void review_dmb(const struct dmb *d)
 	const struct function *fn = d->writer;
 	bool open = move_allowed(fn, d) && d->owner->sba;
 
-	set_word(&fn->attach.gate->slot[d->slot], open ? d->key : 0);
+	set_word(&fn->attach.gate->slot[d->slot].key, open ? d->key : 0);
 }
 
 void attach_review(struct fabric *f)
@@ -156,12 +156,12 @@ static struct attach_consent *consent_of(const struct function *owner, uint64_t 
 static void drop_consent(struct function *owner, struct attach_consent *c)
 {
 	LL_DELETE(owner->attach.consents, c);
-	fd_closep(&c->fds[0]);
-	fd_closep(&c->fds[1]);
+	for (unsigned int i = 0; i < ATTACH_BELL_FDS; i++)
+		fd_closep(&c->fds[i]);
 	free(c);
 }
 
-int attach_consent(struct function *fn, uint64_t gid, const int fds[2])
+int attach_consent(struct function *fn, uint64_t gid, const int fds[ATTACH_BELL_FDS])
 {
 	struct attach_consent *c;
 
@@ -175,7 +175,8 @@ int attach_consent(struct function *fn, uint64_t gid, const int fds[2])
 	c = malloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	*c = (struct attach_consent){ .gid = gid, .fds = { fds[0], fds[1] } };
+	*c = (struct attach_consent){ .gid = gid };
+	memcpy(c->fds, fds, sizeof(c->fds));
 	LL_PREPEND(fn->attach.consents, c);
 	return 0;
 }
@@ -191,31 +192,33 @@ int attach_bell(struct function *fn, uint64_t gid, const int **fds)
 	return 0;
 }
 
-/* A free slot of the gate; ATTACH_SLOTS: none. */
-static uint32_t free_slot(struct attach_state *a)
+/* Whose slot it is: the writer can read that, and nobody else write it. */
+static uint64_t slot_token(const struct attach_gate *g, uint32_t slot)
 {
-	uint32_t slot = ATTACH_SLOTS;
-
-	for (uint32_t i = 0; i < ATTACH_SLOT_WORDS; i++) {
-		if (~a->used[i]) {
-			slot = 64 * i + (uint32_t)__builtin_ctzll(~a->used[i]);
-			break;
-		}
-	}
-	return slot < ATTACH_SLOTS ? slot : ATTACH_SLOTS;
+	return atomic_load_explicit(&g->slot[slot].token, memory_order_relaxed);
 }
 
 static int give_slot(struct function *fn, struct dmb *d)
 {
-	uint32_t slot = free_slot(&fn->attach);
+	struct attach_gate *g = fn->attach.gate;
+	uint32_t probe = 0;
 
-	if (slot == ATTACH_SLOTS)
+	while (probe < ATTACH_PROBES && slot_token(g, attach_slot_of(d->token, probe)))
+		probe++;
+	if (probe == ATTACH_PROBES)
 		return -ENOSPC;
-	fn->attach.used[slot / 64] |= UINT64_C(1) << slot % 64;
-	d->slot = slot;
+	d->slot = attach_slot_of(d->token, probe);
 	d->key = ++fn->fabric->last_key;
+	/* Before the key: who finds the key acquires that it is this token's. */
+	atomic_store_explicit(&g->slot[d->slot].token, d->token, memory_order_release);
 	review_dmb(d);
 	return 0;
+}
+
+void attach_admit(struct dmb *d)
+{
+	if (d->writer && d->writer->attach.gate && consent_of(d->owner, d->writer->gid))
+		give_slot(d->writer, d);
 }
 
 int attach_map(struct function *fn, struct attach_msg *m, int *ret)
@@ -253,8 +256,8 @@ static void take_slot_back(struct dmb *d)
 	if (!d->key)
 		return;
 	a = &d->writer->attach;
-	set_word(&a->gate->slot[d->slot], 0);
-	a->used[d->slot / 64] &= ~(UINT64_C(1) << d->slot % 64);
+	set_word(&a->gate->slot[d->slot].key, 0);
+	atomic_store_explicit(&a->gate->slot[d->slot].token, 0, memory_order_relaxed);
 	d->key = 0;
 }
 

@@ -19,12 +19,10 @@
 
 #include "ism/model/fabric.h"
 
-#define ATTACH_SLOT_WORDS ((ATTACH_SLOTS + 63) / 64)
-
-/* An owner's consent: the bell and the socket for one writer. */
+/* An owner's consent: the bell and the sockets for one writer. */
 struct attach_consent {
 	uint64_t gid;
-	int fds[2];
+	int fds[ATTACH_BELL_FDS];
 	struct attach_consent *next;
 };
 
@@ -32,7 +30,6 @@ struct attach_consent {
 struct attach_state {
 	struct attach_gate *gate; /* NULL: none */
 	int gate_fd;
-	uint64_t used[ATTACH_SLOT_WORDS];
 	struct attach_consent *consents; /* of this function, as an owner */
 };
 
@@ -47,12 +44,15 @@ int dmb_take(struct function *fn, uint64_t token, int fds[ATTACH_MAX_FDS], unsig
  * those given to attach_consent() become so on success.
  */
 int attach_gate(struct function *fn, int *ret);
-int attach_consent(struct function *fn, uint64_t gid, const int fds[2]);
+int attach_consent(struct function *fn, uint64_t gid, const int fds[ATTACH_BELL_FDS]);
 int attach_bell(struct function *fn, uint64_t gid, const int **fds);
 int attach_map(struct function *fn, struct attach_msg *m, int *ret);
 
 /* Something changed that a store may depend on: sets all gates anew. */
 void attach_review(struct fabric *f);
+
+/* The DMB is there: it gets a slot of its writer's gate, if its owner consented and one is free. */
+void attach_admit(struct dmb *d);
 
 /* The DMB ends: closes what nobody took, and the word of the gate. */
 void attach_withdraw(struct dmb *d);

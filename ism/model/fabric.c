@@ -124,6 +124,7 @@ int fabric_add_dmb(struct fabric *f, struct dmb *d)
 	if (d->writer) {
 		DL_APPEND2(d->writer->writes, d, wprev, wnext);
 		d->writer->num_writes++;
+		attach_admit(d);
 	}
 	return 0;
 }

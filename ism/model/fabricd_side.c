@@ -25,9 +25,8 @@ static int give_bell(struct side *s, uint64_t gid, struct reply *out)
 	int r = attach_bell(s->fn, gid, &fds);
 
 	if (r == 0) {
-		out->fds[0] = fds[0];
-		out->fds[1] = fds[1];
-		out->n = 2;
+		memcpy(out->fds, fds, ATTACH_BELL_FDS * sizeof(*fds));
+		out->n = ATTACH_BELL_FDS;
 	}
 	return r;
 }
@@ -66,7 +65,7 @@ static int execute(struct side *s, struct attach_msg *m, const int *fds, unsigne
 		r = dmb_offer(s->fn, m->token, fds, *nfds);
 		break;
 	case ATTACH_CONSENT:
-		r = *nfds == 2 ? attach_consent(s->fn, m->token, fds) : -EINVAL;
+		r = *nfds == ATTACH_BELL_FDS ? attach_consent(s->fn, m->token, fds) : -EINVAL;
 		break;
 	default:
 		return *nfds ? -EINVAL : execute_plain(s, m, out);

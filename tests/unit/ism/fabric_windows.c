@@ -5,8 +5,11 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static uint64_t here(int n)
 {
@@ -180,6 +183,183 @@ static void test_windows_wake(void **state)
 	assert_int_equal(poll(&p, 1, 0), 0);
 }
 
+/* ---- DMBs that are handed over ---------------------------------------------------------------- */
+
+/* Functions 0 and 1 let each other write, as two daemons do that are linked. */
+static void befriend(void)
+{
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(ism_consent(side[i].dev, ism_gid(side[!i].dev)), 0);
+	for (int i = 0; i < 2; i++) { /* so that all the descriptors for it are there */
+		struct ism_bell *ring;
+
+		assert_int_equal(ism_ring_of(side[i].dev, ism_gid(side[!i].dev), &ring), 0);
+	}
+}
+
+/* Of function 0, for function 1, which has no window on it yet. */
+static struct ism_dmb *fresh(void)
+{
+	struct ism_dmb *dmb;
+
+	assert_int_equal(ism_register_dmb(side[0].dev, ism_gid(side[1].dev), SIZE, NULL, &dmb), 0);
+	return dmb;
+}
+
+static int receive(const struct ism_dmb *dmb, int *fds, unsigned int nfds)
+{
+	return ism_receive_dmb(side[1].dev, ism_gid(side[0].dev), dmb->token, SIZE, fds, nfds);
+}
+
+static unsigned int own_fds(void)
+{
+	unsigned int n = 0;
+
+	for (int i = 0; i < 4096; i++)
+		n += fcntl(i, F_GETFD) >= 0;
+	return n;
+}
+
+static void test_hand(void **state)
+{
+	struct ism_dmb *dmb;
+	int more[2], got[2];
+	uint8_t *p;
+
+	befriend();
+	dmb = fresh();
+	assert_int_equal(receive(dmb, got, 2), -ENOENT);
+	assert_int_equal(pipe(more), 0);
+	assert_int_equal(ism_hand_dmb(side[0].dev, dmb, true, &more[1], 1), 0);
+	/* for nobody else */
+	assert_int_equal(ism_receive_dmb(side[2].dev, ism_gid(side[0].dev), dmb->token, SIZE, got, 2),
+		-EOPNOTSUPP);
+	expect_move(dmb, 0, 0);
+	assert_int_equal(receive(dmb, got, 2), 0);
+	assert_int_equal(receive(dmb, got, 2), -ENOENT);
+	/* the driver writes it itself from now on, the application could, and the signals arrive */
+	side[0].signals = 0;
+	expect_move(dmb, 1, 0);
+	POLL_UNTIL(0, side[0].signals > 0);
+	assert_ptr_equal(side[0].dmb, dmb);
+	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, got[0], 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	p[SIZE - 1] = 99;
+	assert_int_equal(((uint8_t *)dmb->va)[SIZE - 1], 99);
+	munmap(p, SIZE);
+	assert_int_equal(write(got[1], "x", 1), 1);
+	assert_int_equal(read(more[0], &(char){ 0 }, 1), 1);
+	for (int i = 0; i < 2; i++) {
+		close(got[i]);
+		close(more[i]);
+	}
+	/* mapped already: nothing is asked of the fabric */
+	assert_int_equal(ism_map_dmb(side[1].dev, ism_gid(side[0].dev), dmb->token, SIZE), 0);
+	ism_unmap_dmb(side[1].dev, dmb->token);
+	expect_move(dmb, 0, 0);
+}
+
+/* What the owner did not mean for an application none gets; and the order does not matter. */
+static void test_hand_for_the_driver(void **state)
+{
+	struct ism_dmb *dmb[3];
+	unsigned int fds;
+	int got[1];
+
+	befriend();
+	for (int i = 0; i < 3; i++)
+		dmb[i] = fresh();
+	fds = own_fds();
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ism_hand_dmb(side[0].dev, dmb[i], i == 1, NULL, 0), 0);
+	assert_int_equal(receive(dmb[2], NULL, 0), 0);
+	expect_move(dmb[2], 1, 0);
+	assert_int_equal(receive(dmb[0], got, 1), -ENXIO);
+	expect_move(dmb[0], 1, 0);
+	/* one that is smaller than it was said to be */
+	assert_int_equal(ism_receive_dmb(side[1].dev, ism_gid(side[0].dev), dmb[1]->token, 2 * SIZE, got,
+				 1), -EPROTO);
+	expect_move(dmb[1], 0, 0);
+	assert_int_equal(own_fds(), fds);
+	/* and one that ended on its way: the fabric knows */
+	assert_int_equal(ism_hand_dmb(side[0].dev, dmb[1], true, NULL, 0), 0);
+	assert_int_equal(ism_unregister_dmb(side[0].dev, dmb[1]), 0);
+	assert_int_equal(ism_receive_dmb(side[1].dev, ism_gid(side[0].dev), dmb[1]->token, SIZE, got, 1),
+		0);
+	close(got[0]);
+}
+
+/* Between functions that did not both consent there is no such way. */
+static void test_hand_wants_consent(void **state)
+{
+	struct ism_dmb *dmb;
+
+	assert_int_equal(ism_register_dmb(side[2].dev, ism_gid(side[1].dev), SIZE, NULL, &dmb), 0);
+	assert_int_equal(ism_hand_dmb(side[2].dev, dmb, true, NULL, 0), -ENOENT);
+	assert_int_equal(ism_consent(side[1].dev, ism_gid(side[2].dev)), 0);
+	assert_int_equal(ism_hand_dmb(side[2].dev, dmb, true, NULL, 0), 0);
+	/* its owner did not: the fabric has no slot, and stores go there */
+	assert_int_equal(ism_receive_dmb(side[1].dev, ism_gid(side[2].dev), dmb->token, SIZE, NULL, 0), 0);
+	expect_move(dmb, 0, 0);
+}
+
+/* Nonsense is dropped with its descriptors, and too much waits where it is. */
+static void test_hand_hostile(void **state)
+{
+	struct ism_dmb *dmb, *last;
+	struct attach_hand m = { .magic = ATTACH_HAND_MAGIC };
+	unsigned int fds, n;
+	int sock, got[1], five[5];
+
+	befriend();
+	dmb = fresh();
+	last = fresh();
+	assert_int_equal(ism_hand_dmb(side[0].dev, dmb, true, NULL, 0), 0);
+	assert_int_equal(receive(dmb, got, 1), 0);
+	close(got[0]);
+	sock = side[0].dev->windows.rings->hands.sock;
+	fds = own_fds();
+	for (int i = 0; i < 5; i++)
+		five[i] = dmb->fd;
+	assert_int_equal(fd_send(sock, &m, 3, five, 1, 0), 3);
+	assert_int_equal(fd_send(sock, &m, sizeof(m), five, 5, 0), sizeof(m));
+	assert_int_equal(fd_send(sock, &m, sizeof(m), NULL, 0, 0), sizeof(m));
+	m.token = 7;
+	assert_int_equal(fd_send(sock, &m, sizeof(m), five, 4, 0), sizeof(m));
+	m = (struct attach_hand){ .magic = ATTACH_HAND_MAGIC, .token = last->token, .len = SIZE,
+		.idx = ISM_NR_DMBS, .use = 1 };
+	assert_int_equal(fd_send(sock, &m, sizeof(m), five, 1, 0), sizeof(m));
+	assert_int_equal(receive(last, got, 1), -EPROTO); /* a bell it does not have */
+	for (n = 0; n < 2 * ISM_HANDS_MAX; n++) {
+		if (ism_hand_dmb(side[0].dev, n ? dmb : last, true, NULL, 0) < 0)
+			break;
+	}
+	assert_in_range(n, 2, ISM_HANDS_MAX);
+	assert_int_equal(ism_hand_dmb(side[0].dev, dmb, true, NULL, 0), -EAGAIN);
+	assert_int_equal(receive(last, got, 1), 0);
+	close(got[0]);
+	assert_int_equal(ism_receive_dmb(side[1].dev, ism_gid(side[0].dev), 1, SIZE, got, 1), -ENOENT);
+	assert_true(own_fds() > fds);
+	ism_forget_peer(side[1].dev, ism_gid(side[0].dev));
+	assert_true(own_fds() <= fds);
+}
+
+/* Who looks by itself is not woken. */
+static void test_windows_awake(void **state)
+{
+	struct ism_dmb *dmb = reg(0, 1);
+	struct pollfd p = { .fd = ism_irq_fd(side[0].dev), .events = POLLIN };
+
+	while (ism_poll(side[0].dev) || ism_irq_arm(side[0].dev))
+		;
+	ism_irq_ack(side[0].dev);
+	ism_irq_disarm(side[0].dev);
+	expect_move(dmb, 1, 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_true(ism_irq_arm(side[0].dev));
+	POLL_UNTIL(0, side[0].signals > 0);
+}
+
 int run_windows(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +369,11 @@ int run_windows(void)
 		RIG_TEST(test_windows_cost),
 		RIG_TEST(test_windows_are_authorised),
 		RIG_TEST(test_windows_wake),
+		RIG_TEST(test_windows_awake),
+		RIG_TEST(test_hand),
+		RIG_TEST(test_hand_for_the_driver),
+		RIG_TEST(test_hand_wants_consent),
+		RIG_TEST(test_hand_hostile),
 	};
 
 	return cmocka_run_group_tests_name("windows", tests, NULL, NULL);
