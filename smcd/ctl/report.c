@@ -167,6 +167,7 @@ static void print_stats(FILE *out, struct json_object *root)
 		{ "Channels in total", "channels_total" },
 		{ "Connects refused", "connects_refused" },
 		{ "Downgrades", "downgrades" },
+		{ "DMBs from stock", "from_stock" },
 		{ "Protocol errors", "protocol_errors" },
 		{ "Listeners", "listeners" },
 		{ "Peers", "peers" },

@@ -20,69 +20,108 @@ static bool wanted(const struct channel *ch)
 	       ism_can_attach(ch->fn->dev);
 }
 
-/* -ENOENT is the peer's right; everything else deserves a line. */
+/* Not to offer it to an application is the peer's right; everything else deserves a line. */
 static int report(const struct channel *ch, const char *what, int ret)
 {
-	if (ret < 0 && ret != -ENOENT)
+	if (ret < 0 && ret != -ENOENT && ret != -ENXIO)
 		log_warn("channel %u with %s cannot be attached: %s: %s", ch->id, ch->peer, what,
 			strerror(-ret));
 	return ret;
 }
 
-void attach_offer(struct channel *ch)
+/* Directly where the two drivers can, else through the fabric, which is for applications only. */
+static int give(struct channel *ch, bool use, const int *more, unsigned int nmore)
+{
+	int ret = ism_hand_dmb(ch->fn->dev, ch->dmb, use, more, nmore);
+
+	return ret < 0 && use ? ism_offer_dmb(ch->fn->dev, ch->dmb, more, nmore) : ret;
+}
+
+static int take(struct channel *ch, int *fds, unsigned int nfds)
+{
+	struct attach *a = &ch->att;
+	int ret = ism_receive_dmb(ch->fn->dev, ch->peer_gid, a->token, a->size, fds, nfds);
+
+	if (nfds > 0 && (ret == -ENOENT || ret == -EOPNOTSUPP))
+		ret = ism_take_dmb(ch->fn->dev, a->token, a->size, fds, nfds);
+	return ret;
+}
+
+/* What the applications share. 0 with *theirs, the caller's. */
+static int make_shared(struct channel *ch, int *theirs)
 {
 	struct attach *a = &ch->att;
 	int sv[2];
-	int more[2], ret;
 
-	if (!wanted(ch))
-		return;
 	a->page = fd_memfd("smcd-user-peer", CHAN_PEER_SIZE);
-	if (a->page < 0) {
-		report(ch, "shared page", a->page);
-		return;
-	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
-		report(ch, "socket", -errno);
-		return;
-	}
-	more[0] = a->page;
-	more[1] = sv[1];
+	if (a->page < 0)
+		return report(ch, "shared page", a->page);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+		return report(ch, "socket", -errno);
 	a->sock = sv[0];
-	ret = report(ch, "offer", ism_offer_dmb(ch->fn->dev, ch->dmb, more, 2));
-	fd_closep(&sv[1]);
-	a->offered = ret == 0;
+	*theirs = sv[1];
+	return 0;
 }
 
-static int take_as_client(struct channel *ch, uint64_t token, uint32_t size)
+void attach_offer(struct channel *ch)
+{
+	int theirs FD_CLEANUP = -1;
+
+	if (!function_up(ch->fn))
+		return;
+	if (!wanted(ch)) {
+		give(ch, false, NULL, 0); /* else its stores go through the fabric */
+	} else if (make_shared(ch, &theirs) == 0) {
+		const int more[2] = { ch->att.page, theirs };
+
+		ch->att.offered = report(ch, "offer", give(ch, true, more, 2)) == 0;
+	}
+}
+
+static int take_as_client(struct channel *ch)
 {
 	struct attach *a = &ch->att;
 	int fds[3];
-	int ret = ism_take_dmb(ch->fn->dev, token, size, fds, 3);
+	int ret = take(ch, fds, 3);
 
 	if (ret < 0)
 		return report(ch, "take", ret);
 	a->dmb = fds[0];
 	a->page = fds[1];
 	a->sock = fds[2];
-	return report(ch, "offer", ism_offer_dmb(ch->fn->dev, ch->dmb, NULL, 0));
+	return report(ch, "offer", give(ch, true, NULL, 0));
+}
+
+static int take_as_server(struct channel *ch)
+{
+	int ret = take(ch, &ch->att.dmb, 1);
+
+	return report(ch, "take", ret);
+}
+
+/* Not attached: what was handed is for the daemons' own stores, or there are none such. */
+static void exchange_windows(struct channel *ch, bool looked)
+{
+	if (!looked)
+		take(ch, NULL, 0);
+	if (!ch->server)
+		give(ch, false, NULL, 0);
 }
 
 void attach_take(struct channel *ch, uint64_t token, uint32_t size)
 {
 	struct attach *a = &ch->att;
-	int ret = -ENOENT;
+	bool look = function_up(ch->fn) && wanted(ch) && (!ch->server || a->offered);
 
-	if (!wanted(ch))
+	if (!function_up(ch->fn))
 		return;
-	if (!ch->server)
-		ret = take_as_client(ch, token, size);
-	else if (a->offered)
-		ret = report(ch, "take",
-			ism_take_dmb(ch->fn->dev, token, size, &a->dmb, 1));
-	a->on = ret == 0;
-	if (!a->on)
-		attach_drop(a);
+	a->token = token;
+	a->size = size;
+	a->on = look && (ch->server ? take_as_server(ch) : take_as_client(ch)) == 0;
+	if (a->on)
+		return;
+	attach_drop(a);
+	exchange_windows(ch, look);
 }
 
 void attach_drop(struct attach *a)

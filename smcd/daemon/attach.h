@@ -12,6 +12,9 @@
  *		mediated, and a server finds nothing to take
  *	server	at the Confirm takes the client's DMB
  *
+ * Where both functions let the other one write DMBs without the fabric, all this goes directly from one
+ * daemon to the other (ism/hand.h); so does the DMB of a channel that is not attached, for the daemon.
+ *
  * Invariants: a channel is attached on both sides or on none. Descriptors wait here only until the
  * application has them. A DMB that was offered is never used again.
  */
@@ -30,6 +33,9 @@ struct attach {
 	int dmb;  /* the peer's */
 	int page; /* struct chan_peer */
 	int sock; /* to the peer's application */
+	/* The peer's DMB; token 0: not known yet. */
+	uint64_t token;
+	uint32_t size;
 };
 
 void attach_init(struct attach *a);

@@ -87,6 +87,7 @@ int channel_new(struct daemon *d, const struct channel_params *p, struct channel
 	ch->send.fd = -1;
 	attach_init(&ch->att);
 	ch->user.signal = on_signal;
+	ch->user.use = "channel";
 	snprintf(ch->peer, sizeof(ch->peer), "%s", p->peer);
 	snprintf(ch->service, sizeof(ch->service), "%s", p->service);
 	add_to_table(d, ch);
@@ -163,7 +164,7 @@ int channel_open_rx(struct channel *ch)
 	uint32_t wanted = ch->rx_size;
 	int ret;
 
-	while ((ret = function_dmb_get(ch->fn, ch->peer_gid, ch->rx_size, &ch->user, &ch->dmb)) ==
+	while ((ret = stock_get(ch->fn, ch->peer_gid, ch->rx_size, &ch->user, &ch->dmb)) ==
 			-ENOMEM && ch->rx_size > ISM_DMB_MIN_SIZE)
 		shrink(ch);
 	ch->d->stats.downgrades += ret == 0 && ch->rx_size < wanted;
@@ -260,8 +261,8 @@ static void let_go(struct channel *ch)
 	loop_timer_cancel(ch->d->loop, &ch->timer);
 	attach_drop(&ch->att);
 	if (ch->fn) {
-		if (ch->mapped)
-			function_unmap(ch->fn, ch->s.token);
+		if (ch->att.token)
+			function_unmap(ch->fn, ch->att.token);
 		function_source_revoke(ch->fn, &ch->send);
 		if (ch->cdc)
 			function_slot_put(ch->fn, ch->cdc);

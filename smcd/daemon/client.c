@@ -2,6 +2,7 @@
 #include "smcd/daemon/client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@ struct client {
 	struct loop_source sock;
 	struct loop_timer silence;
 	struct sock_peer who;
+	bool fresh; /* it was not looked at yet, and is no source of the loop */
 	struct client *prev, *next;
 };
 
@@ -99,23 +101,29 @@ static void on_first(struct client *c, const union first_message *m, size_t len)
 		malformed(c);
 }
 
-static void on_readable(struct loop_source *src, short revents)
+/* False: it has said nothing yet. */
+static bool hear(struct client *c)
 {
-	struct client *c = CONTAINER(src, struct client, sock);
 	union first_message m;
 	unsigned int nfds;
 	int fds[1];
 	ssize_t len;
 
-	len = fd_recv(src->fd, &m, sizeof(m), fds, 0, &nfds, MSG_DONTWAIT);
+	len = fd_recv(c->sock.fd, &m, sizeof(m), fds, 0, &nfds, MSG_DONTWAIT);
 	if (len == -EAGAIN)
-		return;
+		return false;
 	if (len == 0 || len == -ECONNRESET)
 		drop(c);
 	else if (len < 0)
 		malformed(c);
 	else
 		on_first(c, &m, (size_t)len);
+	return true;
+}
+
+static void on_readable(struct loop_source *src, short revents)
+{
+	hear(CONTAINER(src, struct client, sock));
 }
 
 static int add(struct daemon *d, int fd, const struct sock_peer *who)
@@ -135,13 +143,38 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who)
 	c->who = *who;
 	c->silence.fn = on_silence;
 	c->sock = (struct loop_source){ .fd = fd, .events = POLLIN, .fn = on_readable };
+	c->fresh = true;
+	d->clients_fresh = true;
 	DL_APPEND(d->clients, c);
-	ret = loop_add(d->loop, &c->sock);
+	return 0;
+}
+
+/* It has not spoken yet. */
+static void wait_for(struct client *c)
+{
+	int ret = loop_add(c->d->loop, &c->sock);
+
 	if (ret == 0)
-		ret = loop_timer_set(d->loop, &c->silence, clock_ns() + CLIENT_SILENCE_NS);
+		ret = loop_timer_set(c->d->loop, &c->silence, clock_ns() + CLIENT_SILENCE_NS);
 	if (ret < 0)
-		release(c);
-	return ret;
+		ipc_refuse(release(c), -ret, 0, "");
+}
+
+bool clients_hear(struct daemon *d)
+{
+	struct client *c, *tmp;
+
+	if (!d->clients_fresh)
+		return false;
+	d->clients_fresh = false;
+	DL_FOREACH_SAFE(d->clients, c, tmp) {
+		if (!c->fresh)
+			continue;
+		c->fresh = false;
+		if (!hear(c))
+			wait_for(c);
+	}
+	return true;
 }
 
 static void welcome(struct daemon *d, int fd)
@@ -161,12 +194,20 @@ static void welcome(struct daemon *d, int fd)
 		ipc_refuse(fd, -ret, 0, ret == -EDQUOT ? "too many connections of this user" : "");
 }
 
+static bool waits(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
 void client_on_accept(struct loop_source *src, short revents)
 {
 	struct daemon *d = CONTAINER(src, struct daemon, accept);
 	int fd, i;
 
-	for (i = 0; i < ACCEPT_BATCH; i++) {
+	/* Asking first costs less than a socket that is made for nobody. */
+	for (i = 0; i < ACCEPT_BATCH && (i == 0 || waits(src->fd)); i++) {
 		fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0) {
 			welcome(d, fd);

@@ -40,6 +40,11 @@ struct listener {
 
 /* Accepts from daemon.accept. */
 void client_on_accept(struct loop_source *src, short revents);
+/*
+ * Hears those that were accepted lately: most have spoken by now. After the others' turn, so that what
+ * somebody gave back before it connected is back. True: there were some.
+ */
+bool clients_hear(struct daemon *d);
 void clients_drop_all(struct daemon *d);
 unsigned int clients_count(const struct daemon *d);
 

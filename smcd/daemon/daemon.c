@@ -199,6 +199,7 @@ static unsigned int poll_functions(struct daemon *d)
 	LL_FOREACH(d->functions, fn) {
 		n += function_poll(fn);
 		function_tend(fn);
+		stock_fill(fn);
 	}
 	return n;
 }
@@ -213,6 +214,14 @@ static bool arm_functions(struct daemon *d)
 	return pending;
 }
 
+static void disarm_functions(struct daemon *d)
+{
+	struct function *fn;
+
+	LL_FOREACH(d->functions, fn)
+		function_disarm(fn);
+}
+
 /* Signals, channels, what died. True: there was something to do. */
 static bool work(struct daemon *d)
 {
@@ -220,6 +229,7 @@ static bool work(struct daemon *d)
 
 	any |= channels_serve(d);
 	channels_reap(d);
+	any |= clients_hear(d);
 	return any;
 }
 
@@ -249,6 +259,7 @@ static int sleep_until_event(struct daemon *d)
 		return 0; /* something came in between: look at it first */
 	d->stats.sleeps++;
 	ret = loop_turn(d->loop, longest_sleep(d));
+	disarm_functions(d);
 	d->now_ns = clock_ns();
 	spin_learn(&d->spin, d->now_ns - from);
 	d->busy_ns = d->now_ns;

@@ -38,6 +38,7 @@ struct daemon_stats {
 	uint64_t channels_total;
 	uint64_t connects_refused;
 	uint64_t downgrades; /* channels whose DMB is smaller than wanted */
+	uint64_t from_stock; /* channels whose DMB had been made ahead */
 	uint64_t protocol_errors; /* of applications and peers */
 	uint64_t held_back; /* stores of much that were cut short for somebody who moves little */
 };
@@ -57,6 +58,7 @@ struct daemon {
 
 	struct function *functions; /* list */
 	struct client *clients;	    /* list: connections that have not said what they are */
+	bool clients_fresh; /* there are some to be heard */
 	struct listener *listeners; /* list */
 	struct capture *captures;   /* list: who is told what goes over the connections */
 	struct channel *channels;   /* hash by id */

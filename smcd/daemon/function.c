@@ -182,6 +182,8 @@ static int watch(struct function *fn)
 static void close_device(struct function *fn)
 {
 	fn->past = function_counters(fn);
+	stock_forget(fn, 0);
+	loop_timer_cancel(fn->d->loop, &fn->stock.idle);
 	loop_timer_cancel(fn->d->loop, &fn->pulse);
 	loop_del(fn->d->loop, &fn->irq);
 	loop_del(fn->d->loop, &fn->live);
@@ -269,6 +271,7 @@ struct function *function_new(struct daemon *d, const struct config_function *cf
 	fn->d = d;
 	fn->cfg = cfg;
 	fn->irq.fd = fn->live.fd = -1;
+	stock_init(fn);
 	fn->retry.fn = on_retry;
 	fn->pulse.fn = on_pulse;
 	fn->backoff_ns = BACKOFF_MIN_NS;
@@ -304,6 +307,12 @@ unsigned int function_poll(struct function *fn)
 bool function_arm(struct function *fn)
 {
 	return function_up(fn) && ism_irq_arm(fn->dev);
+}
+
+void function_disarm(struct function *fn)
+{
+	if (function_up(fn))
+		ism_irq_disarm(fn->dev);
 }
 
 int function_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)
@@ -365,8 +374,10 @@ void function_unmap(struct function *fn, uint64_t token)
 
 void function_forget(struct function *fn, uint64_t gid)
 {
-	if (fn->dev)
-		ism_forget_peer(fn->dev, gid);
+	if (!fn->dev)
+		return;
+	stock_forget(fn, gid);
+	ism_forget_peer(fn->dev, gid);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@
 
 #include "ism/ism.h"
 #include "smcd/daemon/daemon.h"
+#include "smcd/daemon/stock.h"
 #include "smcd/proto/cdc.h"
 #include "smcd/proto/handshake.h"
 
@@ -36,7 +37,8 @@
 /* Behind ism_dmb.user: whose DMB it is. */
 struct dmb_user {
 	void (*signal)(struct dmb_user *user);
-	uint32_t channel; /* id, 0: a control link */
+	const char *use;  /* for reports: "channel", "control", "stock" */
+	uint32_t channel; /* its id, or 0 */
 };
 
 struct function {
@@ -60,6 +62,7 @@ struct function {
 	uint64_t backoff_ns;
 	struct zpci_counters past; /* of devices that died */
 
+	struct stock stock;
 	struct link *links; /* hash by GID */
 	bool link_failed;   /* links_tend() has something to do */
 	unsigned int channels;	   /* on its links */
@@ -81,6 +84,8 @@ static inline bool function_up(const struct function *fn)
 unsigned int function_poll(struct function *fn);
 /* Arms the interrupt. True: something is pending, do not sleep. */
 bool function_arm(struct function *fn);
+/* It is polled again. */
+void function_disarm(struct function *fn);
 /* Executes a death that was noted. */
 void function_tend(struct function *fn);
 

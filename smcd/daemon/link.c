@@ -427,6 +427,7 @@ struct link *link_get(struct function *fn, uint64_t gid)
 	else
 		fn->nr_strangers++;
 	l->user.signal = on_signal;
+	l->user.use = "control";
 	l->offer.fn = on_offer_timer;
 	HASH_ADD(hh, fn->links, gid, sizeof(l->gid), l);
 	return l;

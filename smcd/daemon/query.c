@@ -139,7 +139,7 @@ static void describe_dmb(struct json_object *o, const struct function *fn,
 	put_int(o, "idx", dmb->idx);
 	put_int(o, "size", dmb->size);
 	put_hex(o, "rgid", dmb->rgid, 16);
-	put_str(o, "use", user->channel ? "channel" : "control");
+	put_str(o, "use", user->use);
 	put_int(o, "channel", user->channel);
 }
 
@@ -154,6 +154,10 @@ static void report_dmbs(struct daemon *d, struct json_object *root)
 		HASH_ITER(hh, fn->links, l, ltmp) {
 			if (l->dmb)
 				describe_dmb(element(a), fn, l->dmb);
+		}
+		for (unsigned int i = 0; i < STOCK_SHELVES; i++) {
+			for (unsigned int k = 0; k < fn->stock.shelf[i].n; k++)
+				describe_dmb(element(a), fn, fn->stock.shelf[i].dmb[k]);
 		}
 	}
 	HASH_ITER(hh, d->channels, ch, ctmp) {
@@ -451,6 +455,7 @@ static void report_stats(struct daemon *d, struct json_object *root)
 	put_int(root, "channels_total", d->stats.channels_total);
 	put_int(root, "connects_refused", d->stats.connects_refused);
 	put_int(root, "downgrades", d->stats.downgrades);
+	put_int(root, "from_stock", d->stats.from_stock);
 	put_int(root, "protocol_errors", d->stats.protocol_errors);
 	put_int(root, "held_back", d->stats.held_back);
 	put_int(root, "spin_ns", d->spin.cur_ns);
