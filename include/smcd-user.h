@@ -55,7 +55,8 @@ struct smcdu_settings {
 	 *  an attached peer on its own processor does not look, it gives the processor away once. */
 	uint32_t spin_us;
 	/** Receive buffer (DMB) wanted for channels, in bytes, 16 KiB..1 MiB, rounded up to a power of
-	 *  two. 0: the daemon's default. */
+	 *  two. 0 (default): what the daemon is configured for, or as that is by default what it chooses
+	 *  for each channel: smcdu_channel_info() tells. */
 	uint32_t rcvbuf;
 	/** enum smcdu_path: the path channels must take; 0 (default): attached where fabric, daemons
 	 *  and peer allow it, else mediated. Both ends have a say: one that wants SMCDU_PATH_ATTACHED

@@ -55,9 +55,26 @@ static void on_signal(struct dmb_user *user)
 		channel_heat(ch);
 }
 
+uint32_t channel_rx_size(const struct daemon *d, uint32_t rcvbuf)
+{
+	if (rcvbuf == 0)
+		rcvbuf = d->cfg->rcvbuf;
+	return rcvbuf ? clc_code_size(clc_size_code(rcvbuf)) : 0;
+}
+
+static uint32_t automatic_size(struct daemon *d, uid_t uid)
+{
+	uint64_t used = account_used(&d->accounts, uid, ACCOUNT_BYTES);
+	uint64_t limit = d->cfg->limit[ACCOUNT_BYTES];
+
+	return autosize_next(&d->autosize, uid, d->now_ns,
+		account_used(&d->accounts, uid, ACCOUNT_CHANNELS), limit > used ? limit - used : 0);
+}
+
 int channel_new(struct daemon *d, const struct channel_params *p, struct channel **ret)
 {
-	uint32_t rx_size = p->rx_size;
+	uint32_t wanted = p->rx_size ? p->rx_size : automatic_size(d, p->uid);
+	uint32_t rx_size = wanted;
 	struct channel *ch;
 	uint64_t bytes;
 	int err;
@@ -91,7 +108,7 @@ int channel_new(struct daemon *d, const struct channel_params *p, struct channel
 	snprintf(ch->peer, sizeof(ch->peer), "%s", p->peer);
 	snprintf(ch->service, sizeof(ch->service), "%s", p->service);
 	add_to_table(d, ch);
-	d->stats.downgrades += rx_size < p->rx_size;
+	d->stats.downgrades += rx_size < wanted;
 	ch->user.channel = ch->id;
 	*ret = ch;
 	return 0;

@@ -119,9 +119,12 @@ struct channel_params {
 	uint16_t port;
 	const char *peer;
 	const char *service;
-	uint32_t rx_size;
+	uint32_t rx_size; /* 0: automatic */
 	uint32_t want; /* IPC_PATH_* */
 };
+
+/* The DMB size for an application that wants @rcvbuf bytes; 0: automatic. */
+uint32_t channel_rx_size(const struct daemon *d, uint32_t rcvbuf);
 
 /*
  * A new channel, charged to its user; with a smaller DMB than wanted where the user's limit leaves no

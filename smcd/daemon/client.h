@@ -28,7 +28,7 @@ struct listener {
 	uint16_t port;
 	char service[IPC_NAME_MAX];
 	uint32_t backlog;
-	uint32_t rx_size;
+	uint32_t rx_size; /* 0: automatic */
 	uint32_t want; /* IPC_PATH_* */
 	uint32_t pending; /* handshakes on their way */
 	int queue_unit;	  /* what one undelivered message weighs in the socket, once known */

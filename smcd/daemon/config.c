@@ -282,7 +282,6 @@ int config_init(struct config *c)
 		.socket_mode = 0660,
 		.loop = LOOP_AUTO,
 		.spin_us = CONFIG_SPIN_DEFAULT,
-		.rcvbuf = 256 * 1024,
 		.lgr_idle_s = 600,
 		.lgr_max = 1024,
 		.ueids.nr = 1,

@@ -101,7 +101,7 @@ struct config {
 	uint32_t path; /* IPC_PATH_AUTO or IPC_PATH_MEDIATED: what channels may be */
 	uint32_t pcistb; /* enum config_pcistb */
 	uint32_t spin_us;
-	uint32_t rcvbuf; /* a DMB size: 16 KiB << n */
+	uint32_t rcvbuf; /* a DMB size: 16 KiB << n; 0: automatic */
 	uint32_t lgr_idle_s;
 	uint32_t lgr_max; /* per function */
 	struct config_ueids ueids;

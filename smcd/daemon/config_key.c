@@ -33,7 +33,7 @@ const struct config_key config_keys[] = {
 	{ "smc", "pcistb", CONFIG_PCISTB, GLOBAL(pcistb), 0, 0,
 		"pcistb", "HOW", "auto (default): executed here where possible; or region" },
 	{ "smc", "rcvbuf", CONFIG_DMB, GLOBAL(rcvbuf), 16384, 1024 * 1024,
-		"rcvbuf", "SIZE", "receive buffer of a channel, 16K..1M (default 256K)" },
+		"rcvbuf", "SIZE|auto", "receive buffer of a channel, 16K..1M, or auto (default)" },
 	{ "smc", "lgr_idle_s", CONFIG_NUMBER, GLOBAL(lgr_idle_s), 1, 86400,
 		NULL, "N", "" },
 

@@ -188,8 +188,12 @@ static int parse_dmb(const struct config_key *k, void *field, const char *value,
 {
 	uint64_t v;
 
+	if (strcmp(value, "auto") == 0) {
+		*(uint32_t *)field = 0;
+		return 0;
+	}
 	if (parse_size(value, k->max, &v) < 0 || v < k->min)
-		return config_complain(why, "%s must be %" PRIu64 "K..%" PRIu64 "M, not '%s'",
+		return config_complain(why, "%s must be auto or %" PRIu64 "K..%" PRIu64 "M, not '%s'",
 			k->key, k->min >> 10, k->max >> 20, value);
 	*(uint32_t *)field = clc_code_size(clc_size_code((uint32_t)v));
 	return 0;
@@ -434,7 +438,7 @@ static bool text_of(const struct config_key *k, const void *field, char *buf, si
 	case CONFIG_SPIN:
 	case CONFIG_DMB:
 		n = *(const uint32_t *)field;
-		if (k->type == CONFIG_SPIN && n == CONFIG_SPIN_DEFAULT)
+		if (n == (k->type == CONFIG_SPIN ? CONFIG_SPIN_DEFAULT : 0) && k->type != CONFIG_NUMBER)
 			return snprintf(buf, size, "auto") > 0;
 		return snprintf(buf, size, "%" PRIu32, n) > 0;
 	case CONFIG_OCTAL:

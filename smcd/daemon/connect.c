@@ -433,11 +433,9 @@ static void refuse_connect(struct daemon *d, int fd, const struct sock_peer *who
 void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	const struct ipc_connect *msg)
 {
-	uint32_t rcvbuf = msg->rcvbuf ? msg->rcvbuf : d->cfg->rcvbuf;
 	uint32_t timeout = msg->timeout_ms ? msg->timeout_ms : TIMEOUT_DEFAULT_MS;
 	struct channel_params p = { .uid = who->uid, .pid = who->pid, .peer = msg->peer,
-		.service = msg->service, .want = msg->path,
-		.rx_size = clc_code_size(clc_size_code(rcvbuf)) };
+		.service = msg->service, .want = msg->path, .rx_size = channel_rx_size(d, msg->rcvbuf) };
 	struct failure f = { .diag = 0 };
 	struct route a = { 0 };
 	struct channel *ch;

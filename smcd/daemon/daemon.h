@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "smcd/daemon/account.h"
+#include "smcd/daemon/autosize.h"
 #include "smcd/daemon/config.h"
 #include "smcd/daemon/fair.h"
 #include "smcd/daemon/loop.h"
@@ -47,6 +48,7 @@ struct daemon {
 	const struct config *cfg;
 	struct loop *loop;
 	struct accounts accounts;
+	struct autosize autosize;
 	struct spin spin;
 	struct fair fair; /* among channels */
 	struct daemon_stats stats;

@@ -155,7 +155,6 @@ static int answer(struct listener *l)
 static int add(struct daemon *d, int fd, const struct sock_peer *who, const struct ipc_listen *msg,
 	uint16_t port)
 {
-	uint32_t rcvbuf = msg->rcvbuf ? msg->rcvbuf : d->cfg->rcvbuf;
 	struct listener *l;
 	int ret;
 
@@ -173,7 +172,7 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who, const stru
 	l->who = *who;
 	l->port = port;
 	l->backlog = msg->backlog ? msg->backlog : LISTENER_BACKLOG;
-	l->rx_size = clc_code_size(clc_size_code(rcvbuf));
+	l->rx_size = channel_rx_size(d, msg->rcvbuf);
 	l->want = msg->path;
 	memcpy(l->service, msg->service, sizeof(l->service));
 	l->sock.fd = fd;

@@ -138,7 +138,7 @@ struct ipc_connect {
 	struct ipc_hdr hdr;
 	char peer[IPC_NAME_MAX];    /* configured name, or GID as 0x... */
 	char service[IPC_NAME_MAX]; /* name or decimal port */
-	uint32_t rcvbuf;	    /* wanted DMB size in bytes; 0: the daemon's default */
+	uint32_t rcvbuf;	    /* wanted DMB size in bytes; 0: as configured, or automatic */
 	uint32_t timeout_ms;	    /* for the whole connect; 0: the daemon's default */
 	uint32_t path;		    /* IPC_PATH_*: wanted */
 	uint32_t reserved;

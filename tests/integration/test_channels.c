@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "smcd/proto/cdc.h"
 #include "vfio/base/fd.h"
 
 /*
@@ -198,6 +199,53 @@ static void cycle(struct smcdu_listener *l, uint8_t n)
 	smcdu_close(b);
 }
 
+static uint32_t size_of(const struct smcdu_channel *ch)
+{
+	struct smcdu_channel_info info;
+
+	smcdu_channel_info(ch, &info);
+	return info.rcvbuf + CDC_SIZE;
+}
+
+/* Who asks for no size gets a large one while there are few, and what was asked for is what there is. */
+static void test_sizes(void **state)
+{
+	enum { N = 20 };
+	struct smcdu_channel *a[N], *b[N];
+	struct smcdu_settings s;
+	struct smcdu_ctx *ctx, *mine = g.ctx[GUEST_A];
+
+	for (int i = 0; i < 2; i++) /* it has seen no channels */
+		guests_configure(&g, i, "");
+	for (int i = 0; i < N; i++) {
+		guests_connect(&g, GUEST_A, "sizes", &a[i], &b[i]);
+		assert_int_equal(size_of(a[i]), i < 16 ? 1024 * 1024 : 512 * 1024);
+		assert_int_equal(size_of(b[i]), i < 16 ? 1024 * 1024 : 512 * 1024);
+	}
+	smcdu_default_settings(&s);
+	s.socket_path = g.socket[GUEST_A];
+	s.path = guests_attached() ? SMCDU_PATH_ATTACHED : SMCDU_PATH_MEDIATED;
+	for (uint32_t size = 16384; size <= 1024 * 1024; size *= 2) {
+		struct smcdu_channel *c, *d;
+
+		s.rcvbuf = size;
+		assert_int_equal(smcdu_open(&s, &ctx), 0);
+		g.ctx[GUEST_A] = ctx;
+		guests_connect(&g, GUEST_A, "sizes", &c, &d);
+		g.ctx[GUEST_A] = mine;
+		assert_int_equal(size_of(c), size);
+		smcdu_close(c);
+		smcdu_close(d);
+		smcdu_close_ctx(ctx);
+	}
+	for (int i = 0; i < N; i++) {
+		smcdu_close(a[i]);
+		smcdu_close(b[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		guests_wait_stat(&g, i, "channels", 0);
+}
+
 static void settle(void)
 {
 	for (int i = 0; i < 2; i++) {
@@ -205,6 +253,23 @@ static void settle(void)
 		guests_wait_stat(&g, i, "dmbs", 1); /* the control link's */
 	}
 	sleep_ms(200); /* quarantines end */
+}
+
+/* Channels that follow each other find their DMBs made; and when none follow, nothing is left. */
+static void test_stock(void **state)
+{
+	struct smcdu_listener *l;
+	uint64_t until = clock_ns() + HANG_MS * UINT64_C(1000000);
+
+	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "churn", 16, &l), 0);
+	for (uint8_t i = 0; guests_stat(&g, GUEST_A, "from_stock") < 8 ||
+			    guests_stat(&g, GUEST_B, "from_stock") < 8; i++) {
+		assert_true(clock_ns() < until);
+		for (int k = 0; k < 20; k++)
+			cycle(l, i);
+	}
+	settle();
+	smcdu_listener_free(l);
 }
 
 static void test_churn(void **state)
@@ -386,6 +451,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_neighbours),
 		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_stock),
 	};
 	const struct CMUnitTest churn[] = { cmocka_unit_test(test_churn) };
 

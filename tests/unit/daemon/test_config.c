@@ -400,6 +400,22 @@ static int from_args(struct config *c, const char *const *args)
 	return ret;
 }
 
+static void automatic_size(void **state)
+{
+	struct config c;
+
+	assert_int_equal(from_args(&c, (const char *const[]){ "--function", "vfio-user:/f0", NULL }), 0);
+	assert_int_equal(c.rcvbuf, 0);
+	config_deinit(&c);
+	assert_int_equal(from_args(&c, (const char *const[]){ "--function", "vfio-user:/f0", "--rcvbuf",
+		"auto", NULL }), 0);
+	assert_int_equal(c.rcvbuf, 0);
+	config_deinit(&c);
+	assert_true(from_args(&c, (const char *const[]){ "--function", "vfio-user:/f0", "--rcvbuf", "0",
+		NULL }) < 0);
+	config_deinit(&c);
+}
+
 static void flags_alone(void **state)
 {
 	struct config c;
@@ -585,6 +601,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(drop_ins_are_checked, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(printing_round_trip, make_dir, remove_dir),
 		cmocka_unit_test(pnetids_and_vlans),
+		cmocka_unit_test(automatic_size),
 		cmocka_unit_test(flags_alone),
 		cmocka_unit_test(bad_flags),
 		cmocka_unit_test(manuals_are_complete),
