@@ -15,8 +15,8 @@
  *    is a name the daemon knows or a GID as 0x followed by hex digits.
  *  - The library installs no signal handlers, starts no threads and never raises SIGPIPE.
  *
- * Threads: a context may be used by any number of threads at once. A listener may be used by one
- * thread at a time. A channel may be used by two threads at once when one only sends (smcdu_send,
+ * Threads: a context may be used by any number of threads at once, and so may a listener: each channel
+ * is accepted by one of them. A channel may be used by two threads at once when one only sends (smcdu_send,
  * smcdu_sendv, smcdu_reserve, smcdu_reservev, smcdu_commit, smcdu_shutdown) and the other only receives
  * (smcdu_recv, smcdu_recvv, smcdu_peek, smcdu_peekv, smcdu_release); all other functions on a channel, and its
  * descriptor, need exclusive use, except smcdu_channel_stats(), which may be called at any time

@@ -38,7 +38,7 @@ struct smcdu_ctx {
 struct smcdu_listener {
 	unsigned int generation;
 	int sock;
-	bool broken; /* the daemon is gone or broke the protocol */
+	_Atomic bool broken; /* the daemon is gone or broke the protocol */
 	uint32_t port;
 	uint32_t spin_ns;
 	bool record;

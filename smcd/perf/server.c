@@ -2,7 +2,6 @@
 #include "smcd/perf/server.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -30,159 +29,109 @@ static int fail_errno(const char *what)
 }
 
 /*
- * What the threads of the server share. One that has served its channel waits for the next, since
- * making a thread takes longer than the connect test gives it.
+ * What the threads of the server share. Each accepts channels and serves them, one after the other: to
+ * hand one over to another thread takes longer than the connect test gives it. Before the last one that
+ * accepts begins to serve it makes another.
  */
 struct server {
+	struct smcdu_listener *listener;
+	atomic_uint accepting; /* threads */
 	atomic_uint serving;
 	atomic_bool failed;
-	int ended; /* eventfd: a channel ended */
-	pthread_mutex_t lock;
-	pthread_cond_t more;
-	struct session *queue; /* channels for waiting threads */
-	unsigned int waiting;  /* threads, less channels in the queue */
+	bool once;
+	int ended; /* eventfd: somebody is to look whether this is the end */
 };
 
-struct session {
-	struct server *server;
-	struct smcdu_channel *ch;
-	struct session *next;
-};
+static void *serve_thread(void *arg);
 
-static void serve_session(struct session *s)
+static int add_thread(struct server *server)
 {
-	struct server *server = s->server;
-	struct link *l = link_smcd(s->ch);
+	pthread_t t;
+	int r;
+
+	atomic_fetch_add(&server->accepting, 1);
+	r = -pthread_create(&t, NULL, serve_thread, server);
+	if (r < 0)
+		atomic_fetch_sub(&server->accepting, 1);
+	else
+		pthread_detach(t);
+	return r;
+}
+
+static void serve_session(struct server *server, struct smcdu_channel *ch)
+{
+	struct link *l = link_smcd(ch);
 	int r = l ? perf_serve(l) : -ENOMEM;
 
 	if (!l)
-		smcdu_abort(s->ch);
-	free(s);
+		smcdu_abort(ch);
 	if (r < 0) {
 		fail_lib("serve", r);
 		atomic_store(&server->failed, true);
 	}
 	link_close(l);
-	atomic_fetch_sub(&server->serving, 1);
-	eventfd_write(server->ended, 1);
-}
-
-static struct session *next_session(struct server *server)
-{
-	struct session *s;
-
-	pthread_mutex_lock(&server->lock);
-	server->waiting++;
-	while (!server->queue)
-		pthread_cond_wait(&server->more, &server->lock);
-	s = server->queue;
-	server->queue = s->next;
-	pthread_mutex_unlock(&server->lock);
-	return s;
+	if (atomic_fetch_sub(&server->serving, 1) == 1 && server->once)
+		eventfd_write(server->ended, 1);
 }
 
 static void *serve_thread(void *arg)
 {
-	struct session *s = arg;
-	struct server *server = s->server;
-	cpu_set_t anywhere;
+	struct server *server = arg;
+	struct smcdu_channel *ch;
+	cpu_set_t anywhere, here;
+	int r;
 
 	pthread_getaffinity_np(pthread_self(), sizeof(anywhere), &anywhere);
-	for (;; s = next_session(server)) {
-		serve_session(s);
-		/* Where the last client wanted it is not where the next one does. */
-		pthread_setaffinity_np(pthread_self(), sizeof(anywhere), &anywhere);
-	}
-	return NULL;
-}
-
-/* False: nobody waits. */
-static bool give_to_waiting(struct server *server, struct session *s)
-{
-	bool given;
-
-	pthread_mutex_lock(&server->lock);
-	given = server->waiting > 0;
-	if (given) {
-		server->waiting--;
-		s->next = server->queue;
-		server->queue = s;
-		pthread_cond_signal(&server->more);
-	}
-	pthread_mutex_unlock(&server->lock);
-	return given;
-}
-
-static void serve_channel(struct server *server, struct smcdu_channel *ch)
-{
-	struct session *s = malloc(sizeof(*s));
-	pthread_t t;
-
-	if (s) {
-		*s = (struct session){ .server = server, .ch = ch };
+	while ((r = smcdu_accept(server->listener, 0, &ch)) == 0) {
 		atomic_fetch_add(&server->serving, 1);
-		if (give_to_waiting(server, s))
-			return;
-		if (pthread_create(&t, NULL, serve_thread, s) == 0) {
-			pthread_detach(t);
-			return;
-		}
-		atomic_fetch_sub(&server->serving, 1);
+		if (atomic_fetch_sub(&server->accepting, 1) == 1 && add_thread(server) < 0)
+			fprintf(stderr, "smcd-user-perf: no thread for another channel\n");
+		serve_session(server, ch);
+		atomic_fetch_add(&server->accepting, 1);
+		/* Where the last client wanted it is not where the next one does. */
+		pthread_getaffinity_np(pthread_self(), sizeof(here), &here);
+		if (!CPU_EQUAL(&here, &anywhere))
+			pthread_setaffinity_np(pthread_self(), sizeof(anywhere), &anywhere);
 	}
-	fprintf(stderr, "smcd-user-perf: no thread for another channel\n");
-	free(s);
-	smcdu_abort(ch);
+	fail_lib("accept", r);
+	exit(1);
 }
 
 /*
  * With @once until the last channel of the first client ends: a client holds one from its beginning
  * to its end, so that between two runs there is always one. 0, or the exit status.
  */
-static int serve_all(struct server *server, struct smcdu_listener *l, bool once)
+static int serve_all(struct server *server)
 {
-	struct pollfd fds[2] = {
-		{ .fd = smcdu_listener_fd(l), .events = POLLIN },
-		{ .fd = server->ended, .events = POLLIN },
-	};
-	struct smcdu_channel *ch;
 	eventfd_t n;
-	int r;
 
+	if (add_thread(server) < 0)
+		return fail_lib("thread", -ENOMEM);
 	for (;;) {
-		r = smcdu_accept(l, SMCDU_DONTWAIT, &ch);
-		if (r == 0)
-			serve_channel(server, ch);
-		else if (r != -EAGAIN)
-			return fail_lib("accept", r);
-		else if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return fail_errno("poll");
-		if (eventfd_read(server->ended, &n) == 0 && once && !atomic_load(&server->serving))
+		if (eventfd_read(server->ended, &n) < 0 && errno != EINTR)
+			return fail_errno("eventfd");
+		if (!atomic_load(&server->serving))
 			return atomic_load(&server->failed);
 	}
 }
 
 int server_run(const struct options *o)
 {
-	/* Threads that still serve use it until the process ends. */
-	static struct server srv = { .lock = PTHREAD_MUTEX_INITIALIZER,
-		.more = PTHREAD_COND_INITIALIZER };
-	struct smcdu_listener *l;
+	/* Its threads use it until the process ends. */
+	static struct server srv;
 	struct smcdu_ctx *ctx;
 	int r = smcdu_open(&o->settings, &ctx);
 
 	if (r < 0)
 		return fail_lib("settings", r);
-	r = smcdu_listen(ctx, o->target, BACKLOG, &l);
+	r = smcdu_listen(ctx, o->target, BACKLOG, &srv.listener);
 	smcdu_close_ctx(ctx);
 	if (r < 0)
 		return fail_lib("listen", r);
-	srv.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (srv.ended < 0) {
-		r = fail_errno("eventfd");
-	} else {
-		fprintf(stderr, "smcd-user-perf: ready on service '%s'\n", o->target);
-		r = serve_all(&srv, l, o->once);
-	}
-	smcdu_listener_free(l);
-	return r;
+	srv.once = o->once;
+	srv.ended = eventfd(0, EFD_CLOEXEC);
+	if (srv.ended < 0)
+		return fail_errno("eventfd");
+	fprintf(stderr, "smcd-user-perf: ready on service '%s'\n", o->target);
+	return serve_all(&srv);
 }
