@@ -44,8 +44,6 @@ static int new_memfd(const char *name, size_t size)
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)size) < 0)
-		return -errno;
 	r = posix_fallocate(fd, 0, (off_t)size);
 	if (r)
 		return -r;
