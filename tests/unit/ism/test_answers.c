@@ -138,16 +138,21 @@ static void move(struct end *e, const struct ism_dmb *dmb, uint32_t at, const ui
 }
 
 /* Writes arrive whole and are signalled, events too, and nothing is left after the end. */
-static void work_together(struct end *owner, struct end *writer)
+static void work_together(struct end *owner, struct end *writer, bool private)
 {
 	static const uint32_t lengths[] = { 1, 7, 8, 33, 4096, 10007, SIZE - 5000 };
 	struct ism_dmb *dmb = NULL;
 	static uint8_t data[SIZE];
+	unsigned int events = owner->events;
 	uint32_t at = 3;
+	uint64_t hang;
 
 	for (uint32_t i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)(i * 7 + i / 251);
-	assert_int_equal(ism_register_dmb(owner->dev, ism_gid(writer->dev), SIZE, NULL, &dmb), 0);
+	assert_int_equal((private ? ism_register_private_dmb : ism_register_dmb)(owner->dev,
+				 ism_gid(writer->dev), SIZE, NULL, &dmb), 0);
+	for (uint32_t i = 0; i < SIZE; i++)
+		assert_int_equal(((uint8_t *)dmb->va)[i], 0);
 	for (unsigned int i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		unsigned int before = owner->signals;
 
@@ -157,9 +162,15 @@ static void work_together(struct end *owner, struct end *writer)
 		at = (at + 601) % 5000;
 	}
 	assert_int_equal(ism_signal_event(writer->dev, ism_gid(owner->dev), CODE, 1), 0);
-	poll_until(owner, &owner->events, 1);
+	poll_until(owner, &owner->events, events + 1);
 	assert_int_equal(ism_probe(owner->dev), 0);
 	assert_int_equal(ism_unregister_dmb(owner->dev, dmb), 0);
+	hang = clock_ns() + HANG_NS;
+	while (private && ism_counters(owner->dev)->quarantined) {
+		assert_true(clock_ns() < hang);
+		ism_double_run();
+		ism_poll(owner->dev);
+	}
 }
 
 static void ask(enum ism_double_kind kind, unsigned int i)
@@ -180,7 +191,9 @@ static void ask(enum ism_double_kind kind, unsigned int i)
 	if (r == 0) {
 		assert_int_equal(open_end(&b, 1), 0);
 		print_message("%s = %llu\n", answers[i].knob, (unsigned long long)answers[i].value);
-		work_together(&a, &b);
+		work_together(&a, &b, false);
+		work_together(&a, &b, true);
+		work_together(&a, &b, true); /* where the one before it was */
 		ism_close(a.dev);
 		ism_close(b.dev);
 	}
