@@ -146,11 +146,13 @@ static void work_together(struct end *owner, struct end *writer, bool private)
 	unsigned int events = owner->events;
 	uint32_t at = 3;
 	uint64_t hang;
+	int r;
 
 	for (uint32_t i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)(i * 7 + i / 251);
-	assert_int_equal((private ? ism_register_private_dmb : ism_register_dmb)(owner->dev,
-				 ism_gid(writer->dev), SIZE, NULL, &dmb), 0);
+	r = private ? ism_register_private_dmb(owner->dev, ism_gid(writer->dev), SIZE, NULL, &dmb)
+		    : ism_register_dmb(owner->dev, ism_gid(writer->dev), SIZE, NULL, &dmb);
+	assert_int_equal(r, 0);
 	for (uint32_t i = 0; i < SIZE; i++)
 		assert_int_equal(((uint8_t *)dmb->va)[i], 0);
 	for (unsigned int i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
