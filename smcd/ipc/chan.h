@@ -28,7 +28,8 @@
  * writes payload and CDC into the peer's DMB itself and finds out what the peer's application wants
  * to be told in a page that both share (struct chan_peer); it wakes it by a byte on the socket that
  * connects the two, whose end of file is the peer's death. The same rule holds: bits, full barrier,
- * look, sleep on one side; publish, full barrier, look at the bits on the other. tx_pos and rx_pos
+ * look, sleep on one side; publish, full barrier, look at the bits on the other, where the sleeper can
+ * pay for both barriers (CHAN_PEER_BARRIER). tx_pos and rx_pos
  * are still published, before the CDC that carries them: from them the daemon composes the last CDC
  * of an application that closed or died. Neither daemon nor fabric is needed in between.
  *
@@ -75,12 +76,18 @@ struct chan_ctl {
 
 /* Shared by the applications of an attached channel, hostile to each: it only ever wakes. */
 #define CHAN_PEER_SIZE 4096u
+/*
+ * Beside CHAN_WAIT_*, set once and for all by the side that the word belongs to: its process has registered
+ * for barriers, and runs one everywhere between setting a wait bit and its last look. With this bit in both
+ * words nobody needs a barrier behind what it publishes.
+ */
+#define CHAN_PEER_BARRIER 0x80000000u
 #define CHAN_CLIENT    0u
 #define CHAN_SERVER    1u
 
 struct chan_peer {
 	struct {
-		_Atomic uint32_t wait;	 /* CHAN_WAIT_*: set by this side, taken by the other */
+		_Atomic uint32_t wait;	 /* CHAN_WAIT_*: set by this side, taken by the other; BARRIER */
 		_Atomic uint32_t cpu;	 /* a hint: where it last waited, plus 1 */
 		_Atomic uint64_t urgent; /* as tx_urg, for the other side */
 		uint8_t pad[48];

@@ -55,6 +55,13 @@ struct lib_spin {
 	unsigned int give_skipped;
 };
 
+/* What the writer is given before the next look; see head_start() in wait.c. */
+struct lib_start {
+	uint32_t ns;
+	uint64_t received; /* calls until the ring was last found empty */
+	uint64_t sent;
+};
+
 struct lib_tx {
 	_Atomic uint64_t pos;  /* total put into the send ring */
 	_Atomic uint64_t cons; /* total the peer has acknowledged, accepted */
@@ -94,6 +101,7 @@ struct lib_rx {
 	uint32_t record;     /* bytes of the next one, with all that is before it; 0: not known yet */
 	size_t peeked;	     /* given out by smcdu_peekv(), not released */
 	struct lib_spin spin;
+	struct lib_start start;
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 /*
@@ -111,6 +119,7 @@ struct lib_peer {
 	_Atomic bool lock;
 	uint8_t prod_flags; /* ours; these two under the lock */
 	uint8_t conn_flags;
+	bool barrier; /* our word has CHAN_PEER_BARRIER */
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 /* Who sleeps on the socket, and the descriptor given to the application. See wait.c. */
@@ -358,10 +367,15 @@ void record_release(struct smcdu_channel *ch);
 /* The @n bytes at a place of a ring, in one or two parts. */
 void lib_parts(uint8_t *ring, uint32_t size, struct smc_cursor at, size_t n, struct iovec iov[2]);
 
-/* ---- copy.c ---------------------------------------------------------------------------------- */
+/* ---- barrier.c ------------------------------------------------------------------------------- */
 
-/* memcpy() for rings: into or out of memory that another processor's caches may hold. */
-void lib_copy(void *dst, const void *src, size_t n);
+/* Makes this process take part in barriers of others, for good. False: the kernel has no such thing. */
+bool barrier_register(void);
+/*
+ * A full barrier here and on every processor that runs a process which registered. 0, or negative errno:
+ * a filter of system calls that came after the registration.
+ */
+int barrier_everywhere(void);
 
 /* ---- peer.c: the attached path --------------------------------------------------------------- */
 
@@ -382,7 +396,10 @@ void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags);
 /* After publishing: wakes the peer if it waits for one of @bits (CHAN_WAIT_*). */
 void peer_wake(struct smcdu_channel *ch, uint32_t bits);
 
-/* Sets and takes back our wait bits in the shared page; the latter says which were still there. */
+/*
+ * Sets our wait bits in the shared page, with a full barrier behind it that also is the peer's where it
+ * has none of its own; takes them back, and says which were still there.
+ */
 void peer_arm(struct smcdu_channel *ch, uint32_t bits);
 uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits);
 
@@ -430,6 +447,9 @@ void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spi
 
 /* Gives the processor away for a moment, unless that has cost too much lately. */
 void wait_share(struct smcdu_channel *ch);
+
+/* The ring is empty, and the caller is going to wait: lets a busy writer get ahead for a moment. */
+void wait_head_start(struct smcdu_channel *ch);
 
 /* Re-arms the descriptor unless a chosen event holds. Returns what holds now. */
 unsigned int wait_rearm(struct smcdu_channel *ch);

@@ -24,6 +24,7 @@
 #include "vfio/base/fd.h"
 
 #define LOCK_LOOKS 100
+#define FORBIDDEN_US 10000
 #define QUIET_US   50000 /* as long a sleeper hears the peer only; see wait.c */
 
 int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
@@ -53,6 +54,9 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 	/* Once for all: what follows is stored word by word, and our daemon may have been first. */
 	cdc_store_type(p->dmb);
 	ch->tx.ring = p->dmb + CDC_SIZE;
+	p->barrier = barrier_register();
+	if (p->barrier)
+		atomic_fetch_or(&p->page->side[p->side].wait, CHAN_PEER_BARRIER);
 	return 0;
 }
 
@@ -86,12 +90,21 @@ void peer_wake(struct smcdu_channel *ch, uint32_t bits)
 	_Atomic uint32_t *wait = &p->page->side[!p->side].wait;
 	const char byte = 0;
 
+	uint32_t w;
+
 	/*
 	 * Full barrier: the CDC was stored before, the peer's bits are loaded after. It has the same
-	 * between setting its bits and its last look: one of the two sees the other.
+	 * between setting its bits and its last look: one of the two sees the other. If it runs its
+	 * barrier here, too, then only the compiler must keep the order: that barrier comes either after
+	 * the store, which its look then finds, or before the load, which then finds its bits.
 	 */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!(atomic_load_explicit(wait, memory_order_relaxed) & bits))
+	atomic_signal_fence(memory_order_seq_cst);
+	w = atomic_load_explicit(wait, memory_order_relaxed);
+	if (!p->barrier || !(w & CHAN_PEER_BARRIER)) {
+		atomic_thread_fence(memory_order_seq_cst);
+		w = atomic_load_explicit(wait, memory_order_relaxed);
+	}
+	if (!(w & bits))
 		return;
 	if (!(atomic_fetch_and(wait, ~bits) & bits))
 		return;
@@ -161,7 +174,20 @@ void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags)
 
 void peer_arm(struct smcdu_channel *ch, uint32_t bits)
 {
-	atomic_fetch_or(&ch->peer.page->side[ch->peer.side].wait, bits);
+	struct lib_peer *p = &ch->peer;
+	_Atomic uint32_t *wait = &p->page->side[p->side].wait;
+
+	atomic_fetch_or(wait, bits);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!p->barrier || barrier_everywhere() == 0)
+		return;
+	/*
+	 * Somebody has forbidden it meanwhile. From now on the peer has its own barriers; what it stored
+	 * before it saw that has been under way for a few instructions.
+	 */
+	p->barrier = false;
+	atomic_fetch_and(wait, ~CHAN_PEER_BARRIER);
+	usleep(FORBIDDEN_US);
 }
 
 uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits)

@@ -16,6 +16,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "vfio/base/far.h"
+
 #define TAKE_CHUNK 32768u
 
 /* What the CDC says. True: with a U flag. */
@@ -102,6 +104,29 @@ static uint64_t told_last(const struct smcdu_channel *ch)
 }
 
 /*
+ * The lines of the next @n bytes were read: nobody needs them here until they are written again. What was
+ * written in large pieces (far.h) needs no such help. The first line of the DMB stays, for it has the CDC
+ * in it.
+ */
+static void forget(struct smcdu_channel *ch, size_t n)
+{
+	const struct lib_rx *rx = &ch->rx;
+	size_t from = rx->at.count, to = from + n;
+	const size_t first = FAR_LINE - CDC_SIZE;
+
+	if (n >= FAR_COPY_MIN || atomic_load_explicit(&ch->shared, memory_order_relaxed))
+		return;
+	if (to > rx->size) {
+		far_forget(rx->ring + from, rx->size - from);
+		to -= rx->size;
+		from = 0;
+	}
+	from = from < first ? first : from;
+	if (from < to)
+		far_forget(rx->ring + from, to - from);
+}
+
+/*
  * The peer's writer may be waiting for them: whether it has to be told follows SMC-D's rule and what it
  * was told last, which on a mediated channel the daemon says.
  */
@@ -113,6 +138,7 @@ void rx_consume(struct smcdu_channel *ch, size_t n)
 	uint64_t told = told_last(ch);
 	uint8_t peer = 0;
 
+	forget(ch, n);
 	cursor_move(&rx->at, (uint32_t)n, rx->size);
 	/* Release, both: the bytes are copied out before anybody may overwrite them. */
 	atomic_store_explicit(&rx->pos, pos, memory_order_release);
@@ -217,6 +243,8 @@ ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags, uint32_t wa
 	/* What was accepted needs no look: it comes before anything that may have happened since. */
 	if (!ch->record && accepted >= want && lib_get(&ch->rx.urg) <= pos)
 		return (ssize_t)accepted;
+	if (!(flags & SMCDU_DONTWAIT))
+		wait_head_start(ch);
 	for (;;) {
 		struct lib_glance seen = lib_glance(ch, SMCDU_IN);
 
@@ -241,7 +269,7 @@ void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct li
 		void *dst;
 		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &dst);
 
-		lib_copy(dst, ch->rx.ring + off, piece);
+		memcpy(dst, ch->rx.ring + off, piece);
 		n -= piece;
 		off += piece;
 		if (off == size)

@@ -3,52 +3,58 @@
 
 #include <string.h>
 
-#define STEP UINT64_C(0x9e3779b97f4a7c15)
+#if defined(__x86_64__) && !defined(__CHECKER__) /* sparse does not know vectors */
+#include <emmintrin.h>
+#endif
 
-/* Four words at once, so that no word waits for the one before it. */
-struct lanes {
-	uint64_t a, b, c, d;
-};
+#define STEP  UINT64_C(0x9e3779b97f4a7c15) /* word number i is i * STEP */
+#define LANES 4 /* words on their way at once, so that none waits for the one before it */
 
-/* Word number i is i * STEP: the next four are those before, each 4 * STEP further. */
+/* In scalars: a structure or array of them goes through the stack, at a tenth of the speed. */
 void data_fill(void *buf, size_t len, uint64_t *next)
 {
-	uint64_t word = *next * STEP;
-	struct lanes v = { word, word + STEP, word + 2 * STEP, word + 3 * STEP };
+	uint64_t a = *next * STEP, b = a + STEP, c = b + STEP, d = c + STEP;
 	uint8_t *p = buf;
 
-	*next += (len + sizeof(word) - 1) / sizeof(word);
-	for (; len >= sizeof(v); len -= sizeof(v), p += sizeof(v)) {
-		memcpy(p, &v, sizeof(v));
-		v.a += 4 * STEP;
-		v.b += 4 * STEP;
-		v.c += 4 * STEP;
-		v.d += 4 * STEP;
+	*next += (len + sizeof(a) - 1) / sizeof(a);
+	for (; len >= LANES * sizeof(a); len -= LANES * sizeof(a), p += LANES * sizeof(a)) {
+		memcpy(p, &a, sizeof(a));
+		memcpy(p + sizeof(a), &b, sizeof(b));
+		memcpy(p + 2 * sizeof(a), &c, sizeof(c));
+		memcpy(p + 3 * sizeof(a), &d, sizeof(d));
+		a += LANES * STEP;
+		b += LANES * STEP;
+		c += LANES * STEP;
+		d += LANES * STEP;
 	}
-	for (word = v.a; len; word += STEP) {
-		size_t n = len < sizeof(word) ? len : sizeof(word);
+	for (; len; a += STEP) {
+		size_t n = len < sizeof(a) ? len : sizeof(a);
 
-		memcpy(p, &word, n);
+		memcpy(p, &a, n);
 		p += n;
 		len -= n;
 	}
 }
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(__CHECKER__) /* sparse does not know vectors */
 #define FAR_MIN 2048u /* below, a store that waits costs less than memory does the reader */
 
 void data_fill_far(void *buf, size_t len, uint64_t *next)
 {
-	uint64_t word = *next * STEP, *p = buf;
+	uint64_t word = *next * STEP;
+	__m128i *p = buf;
 
-	if (len < FAR_MIN || (uintptr_t)buf % sizeof(word)) {
+	if (len < FAR_MIN || (uintptr_t)buf % sizeof(*p)) {
 		data_fill(buf, len, next);
 		return;
 	}
-	*next += len / sizeof(word);
-	for (; len >= sizeof(word); len -= sizeof(word), word += STEP)
-		__asm__ volatile("movnti %1, %0" : "=m"(*p++) : "r"(word));
-	__asm__ volatile("sfence" : : : "memory"); /* before anything says that they are there */
+	*next += len / sizeof(*p) * 2;
+	for (; len >= sizeof(*p); len -= sizeof(*p), word += 2 * STEP) {
+		uint64_t second = word + STEP;
+
+		_mm_stream_si128(p++, _mm_set_epi64x((long long)second, (long long)word));
+	}
+	_mm_sfence(); /* before anything says that they are there */
 	data_fill(p, len, next);
 }
 #else
@@ -58,26 +64,29 @@ void data_fill_far(void *buf, size_t len, uint64_t *next)
 }
 #endif
 
-uint64_t data_read(const void *buf, size_t len)
+static uint64_t word_at(const uint8_t *p)
 {
-	struct lanes sum = { 0 }, v;
-	const uint8_t *p = buf;
 	uint64_t word;
 
-	for (; len >= sizeof(v); len -= sizeof(v), p += sizeof(v)) {
-		memcpy(&v, p, sizeof(v));
-		sum.a += v.a;
-		sum.b += v.b;
-		sum.c += v.c;
-		sum.d += v.d;
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+uint64_t data_read(const void *buf, size_t len)
+{
+	uint64_t a = 0, b = 0, c = 0, d = 0, word = 0;
+	const uint8_t *p = buf;
+
+	for (; len >= LANES * sizeof(a); len -= LANES * sizeof(a), p += LANES * sizeof(a)) {
+		a += word_at(p);
+		b += word_at(p + sizeof(a));
+		c += word_at(p + 2 * sizeof(a));
+		d += word_at(p + 3 * sizeof(a));
 	}
-	for (; len >= sizeof(word); len -= sizeof(word), p += sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		sum.a += word;
-	}
-	word = 0;
+	for (; len >= sizeof(a); len -= sizeof(a), p += sizeof(a))
+		a += word_at(p);
 	memcpy(&word, p, len);
-	word += sum.a + sum.b + sum.c + sum.d;
+	word += a + b + c + d;
 	__asm__ volatile("" : : "r"(word)); /* or the compiler would leave it all out */
 	return word;
 }

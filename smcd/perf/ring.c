@@ -17,21 +17,6 @@ void ring_copy_string(void *dst, const void *src, size_t len)
 #endif
 }
 
-void ring_copy_far(void *dst, const void *src, size_t len)
-{
-#ifdef __x86_64__
-	const uint64_t *s = src;
-	uint64_t *d = dst;
-
-	for (; len >= sizeof(*d) && (uintptr_t)dst % sizeof(*d) == 0; len -= sizeof(*d))
-		__asm__ volatile("movnti %1, %0" : "=m"(*d++) : "r"(*s++));
-	__asm__ volatile("sfence" : : : "memory"); /* before the counter that shows them */
-	memcpy(d, s, len);
-#else
-	memcpy(dst, src, len);
-#endif
-}
-
 static size_t contiguous(const struct ring *r, uint64_t available)
 {
 	size_t to_end = r->size - (r->pos & (r->size - 1));

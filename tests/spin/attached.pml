@@ -15,8 +15,11 @@
  * notes of processors and the spinning only decide how often somebody looks before it sleeps: here, as
  * often as it likes.
  *
- * Holds: as in mediated.pml; with DIES also if the writer is killed, with LOST if the reader's daemon ends
- * the channel, at any time. Must not hold with any of
+ * With BARRIER (CHAN_PEER_BARRIER) nobody has a fence behind what it publishes: who arms has the kernel
+ * run one where the other is. Nothing tells when, except that it is before the last look.
+ *
+ * Holds: as in mediated.pml, also with BARRIER; with DIES also if the writer is killed, with LOST if the
+ * reader's daemon ends the channel, at any time. Must not hold with any of
  * NO_ARM_FENCE NO_ARM_RECHECK NO_PUBLISH_FENCE END_BEFORE_DATA TAKE_BEFORE_PUBLISH OVERRUN
  * NO_TELL_BEFORE_SLEEP NO_UPDATE NO_TELL_READ NO_QUIET NO_DAEMON_FENCE DEAF_TO_DEATH
  */
@@ -90,7 +93,12 @@ end:
 #else
 #define LAST_LOOK(something) (something)
 #endif
-#ifdef NO_PUBLISH_FENCE
+#ifdef BARRIER
+#define THEIR_FENCE(a, b) SETTLED(a) && SETTLED(b)
+#else
+#define THEIR_FENCE(a, b) skip
+#endif
+#if defined(NO_PUBLISH_FENCE) || defined(BARRIER)
 #define FENCE(x) skip
 #else
 #define FENCE(x) SETTLED(x) /* nothing else happens here until it has arrived */
@@ -129,6 +137,7 @@ end:
 
 #define WRITER_SLEEPS_UNLESS(something) \
 	ARM(w_armed); \
+	THEIR_FENCE(cons, r_flags); \
 	if \
 	:: LAST_LOOK(something) -> atomic { DROP(w_armed); w_armed = 0 } \
 	:: else -> atomic { (w_event || END_OF_FILE(r_gone)) -> w_event = false } \
@@ -137,6 +146,7 @@ end:
 #define READER_SLEEPS_UNLESS(something) \
 	ARM(r_wait); \
 	ARM(r_armed); \
+	THEIR_FENCE(prod, w_flags); \
 	if \
 	:: LAST_LOOK(something) -> \
 		atomic { DROP(r_armed); r_armed = 0; DROP(r_wait); r_wait = 0 } \
@@ -253,6 +263,7 @@ active proctype writer()
 #endif
 		SETTLED(w_flags);
 		TELL(w_flags, C, r_armed, r_event);
+		SETTLED(w_flags); /* the socket's lock is passed on after it */
 		w_gone = true
 	fi
 }

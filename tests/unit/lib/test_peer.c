@@ -5,11 +5,16 @@
 #include "pair.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vfio/base/endian.h"
@@ -68,21 +73,27 @@ static void *recv_all(void *arg)
 }
 
 /* Both ways at once, every half a thread of its own: nobody sleeps for ever. */
-static void exchange(uint32_t spin_us, size_t chunk)
+static void exchange_on(const struct pair *p, size_t chunk)
 {
-	struct pair p;
 	struct half h[4];
 	pthread_t t[4];
 
-	pair_open(&p, RING, spin_us);
 	for (unsigned int i = 0; i < 4; i++) {
-		h[i] = (struct half){ .ch = p.ch[i & 1], .seed = i == 0 || i == 3, .chunk = chunk };
+		h[i] = (struct half){ .ch = p->ch[i & 1], .seed = i == 0 || i == 3, .chunk = chunk };
 		pthread_create(&t[i], NULL, i < 2 ? send_all : recv_all, &h[i]);
 	}
 	for (int i = 0; i < 4; i++) {
 		pthread_join(t[i], NULL);
 		assert_true(h[i].ok);
 	}
+}
+
+static void exchange(uint32_t spin_us, size_t chunk)
+{
+	struct pair p;
+
+	pair_open(&p, RING, spin_us);
+	exchange_on(&p, chunk);
 	pair_close(&p);
 }
 
@@ -96,6 +107,95 @@ static void test_exchange_spinning(void **state)
 {
 	exchange(20, 3000);
 	exchange(20, 100);
+}
+
+/* ---- barriers -------------------------------------------------------------------------------- */
+
+static bool announced(const struct pair *p, int side)
+{
+	return p->page->side[side].wait & CHAN_PEER_BARRIER;
+}
+
+/* As if the process of that end were not registered: a kernel without it, or an older library. */
+static void without_barrier(struct pair *p, int side)
+{
+	p->ch[side]->peer.barrier = false;
+	atomic_fetch_and(&p->page->side[side].wait, ~CHAN_PEER_BARRIER);
+}
+
+static void test_who_runs_barriers(void **state)
+{
+	struct pair p;
+
+	/* no end, one, the other: an end that cannot has its own, and so have those who write to it */
+	for (int can = 0; can < 3; can++) {
+		pair_open(&p, RING, 0);
+		assert_int_equal(announced(&p, 0), barrier_register());
+		if (can != 1)
+			without_barrier(&p, 0);
+		if (can != 2)
+			without_barrier(&p, 1);
+		exchange_on(&p, 3000);
+		pair_close(&p);
+	}
+	/* taking bits leaves it alone */
+	pair_open(&p, RING, 0);
+	peer_arm(p.ch[0], CHAN_WAIT_ALL);
+	peer_wake(p.ch[1], CHAN_WAIT_RX);
+	assert_int_equal(p.page->side[0].wait & CHAN_WAIT_ALL, CHAN_WAIT_TX | CHAN_WAIT_SENT);
+	peer_disarm(p.ch[0], CHAN_WAIT_ALL);
+	assert_int_equal(announced(&p, 0), barrier_register());
+	pair_close(&p);
+}
+
+/* From now on this process's system call ends in EPERM. False: filters cannot be had here. */
+static bool forbid_membarrier(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0;
+}
+
+#define NO_FILTERS 77
+
+static int forbidden_late(void)
+{
+	struct pair p;
+
+	pair_open(&p, RING, 0);
+	if (!announced(&p, 0) || !forbid_membarrier())
+		return NO_FILTERS;
+	exchange_on(&p, 3000);
+	if (announced(&p, 0) || announced(&p, 1) || barrier_register())
+		return 1;
+	pair_close(&p);
+	/* and from the beginning */
+	exchange(0, 3000);
+	return 0;
+}
+
+static void test_barriers_forbidden(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(forbidden_late());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == NO_FILTERS) {
+		print_message("filters of system calls, or membarrier, cannot be had here\n");
+		skip();
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* ---- ends ------------------------------------------------------------------------------------ */
@@ -174,7 +274,7 @@ static void block_both(struct pair *p, pthread_t t[2])
 	fill_ring(p->ch[0]);
 	pthread_create(&t[0], NULL, block_recv, p->ch[0]);
 	pthread_create(&t[1], NULL, block_send, p->ch[0]);
-	while (atomic_load(&p->page->side[0].wait) != (CHAN_WAIT_RX | CHAN_WAIT_TX))
+	while ((atomic_load(&p->page->side[0].wait) & CHAN_WAIT_ALL) != (CHAN_WAIT_RX | CHAN_WAIT_TX))
 		usleep(100);
 }
 
@@ -346,6 +446,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exchange_sleeping),
 		cmocka_unit_test(test_exchange_spinning),
+		cmocka_unit_test(test_who_runs_barriers),
+		cmocka_unit_test(test_barriers_forbidden),
 		cmocka_unit_test(test_daemon_gone),
 		cmocka_unit_test(test_peer_gone),
 		cmocka_unit_test(test_daemon_ends_it),

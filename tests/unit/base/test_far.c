@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "vfio/base/far.h"
+
+#define EDGE  64u
+#define LONGEST (2 * FAR_COPY_MIN + 200u)
+
+static uint8_t byte(size_t i)
+{
+	return (uint8_t)(i * 7 + (i >> 8) * 13 + 1);
+}
+
+/* One copy between given places in their lines: all of it, and nothing beside it. */
+static void copy(uint8_t *src, uint8_t *dst, size_t from, size_t to, size_t n)
+{
+	size_t all = to + n + EDGE;
+
+	memset(dst, 0, all);
+	far_copy(dst + to, src + from, n);
+	assert_memory_equal(dst + to, src + from, n);
+	for (size_t i = 0; i < to; i++)
+		assert_int_equal(dst[i], 0);
+	for (size_t i = to + n; i < all; i++)
+		assert_int_equal(dst[i], 0);
+}
+
+static void test_copy(void **state)
+{
+	/* No byte more than may be touched, for sanitizers to see. */
+	uint8_t *src = malloc(EDGE + LONGEST), *dst = malloc(EDGE + LONGEST + EDGE);
+
+	for (size_t i = 0; i < EDGE + LONGEST; i++)
+		src[i] = byte(i);
+	for (size_t n = 0; n <= LONGEST; n += n < 600 ? 1 : 37)
+		for (size_t to = 0; to <= EDGE; to += n < 80 ? 1 : 13)
+			copy(src, dst, (to * 5 + n) % EDGE, to, n);
+	for (size_t n = FAR_COPY_MIN - 2; n < FAR_COPY_MIN + 2 * FAR_LINE; n++)
+		for (size_t to = 0; to <= EDGE; to++)
+			copy(src, dst, n % EDGE, to, n);
+	free(src);
+	free(dst);
+}
+
+/* What was given up is still there, and so is what is beside it. */
+static void test_forget(void **state)
+{
+	uint8_t *p = malloc(LONGEST);
+
+	for (size_t i = 0; i < LONGEST; i++)
+		p[i] = byte(i);
+	for (size_t from = 0; from < 2 * FAR_LINE; from += 9)
+		for (size_t n = 0; from + n <= LONGEST; n += 111)
+			far_forget(p + from, n);
+	for (size_t i = 0; i < LONGEST; i++)
+		assert_int_equal(p[i], byte(i));
+	free(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_forget),
+	};
+
+	return cmocka_run_group_tests_name("base/far", tests, NULL, NULL);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * far.h - memory that two processors take turns with
+ *
+ * One processor fills it, another reads it, the first fills it again. Each line then lies in the caches
+ * of whoever had it last, and fetching it from there is the dearest thing that memory knows: on the
+ * machine of docs/performance.md some 50 ns a line, one after the other, where 9 lines come from memory
+ * in that time. So large pieces are stored past the caches, and a reader gives up what it has read. All
+ * of it is advice to the processor: what memory holds, and what is ordered before what, stays as it is
+ * without. Where a processor has no such instructions, far_copy() is memcpy() and far_forget() nothing.
+ */
+#ifndef SMCDU_BASE_FAR_H
+#define SMCDU_BASE_FAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FAR_LINE 64u
+/* From here on stores go past the caches: below, waiting for them costs more than they save. */
+#define FAR_COPY_MIN 1024u
+
+/*
+ * memcpy() into memory that another processor reads next. A later store with release order is seen after
+ * all of it, as after a memcpy().
+ */
+void far_copy(void *dst, const void *src, size_t n);
+
+/*
+ * Whole lines of @n bytes at @p have been read and are for their writer to fill again. The line that @p
+ * points into is one of them, that of @p + @n is not. Another processor may be writing them already.
+ */
+void far_forget(const void *p, size_t n);
+
+#endif
