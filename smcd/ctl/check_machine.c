@@ -117,7 +117,7 @@ static bool kernel_has_folios(const struct check *c)
 /* A channel's buffers are smaller than 2 MiB. What they gain is told in docs/performance.md. */
 static void check_hugepages(struct check *c)
 {
-	static const char within[] = "to make connections faster: echo within_size > "
+	static const char within[] = "for faster connections with large buffers: echo within_size > "
 		"/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 	char text[128], now[32];
 	bool folios = kernel_has_folios(c);
