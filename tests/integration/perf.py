@@ -53,7 +53,10 @@ def rings(pid):
 
 def flip(fd):
     """Any byte behind the CDC block."""
-    at = random.randrange(CDC, os.fstat(fd).st_size)
+    size = os.fstat(fd).st_size
+    if size <= CDC:
+        return  # it is being made
+    at = random.randrange(CDC, size)
     os.pwrite(fd, bytes([os.pread(fd, 1, at)[0] ^ 0x55]), at)
 
 
