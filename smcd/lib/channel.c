@@ -95,6 +95,7 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 	ch->spin_ns = spin_ns;
 	atomic_init(&ch->rx.urg_byte, -1);
 	wait_init(&ch->wait);
+	way_init(&ch->tx.way);
 	atomic_init(&ch->tx.want, 1);
 	ch->tx.spin.give = ch->rx.spin.give = 1;
 	return ch;

@@ -62,6 +62,15 @@ struct lib_start {
 	uint64_t sent;
 };
 
+/* How large pieces are copied; see way.c. Times are for one ring's length. */
+struct lib_way {
+	bool far;
+	bool trial;
+	uint32_t windows; /* since the last trial */
+	uint64_t began, began_ns, end; /* of this window: totals sent, and the time */
+	uint64_t ns, last_ns;
+};
+
 struct lib_tx {
 	_Atomic uint64_t pos;  /* total put into the send ring */
 	_Atomic uint64_t cons; /* total the peer has acknowledged, accepted */
@@ -82,6 +91,7 @@ struct lib_tx {
 	_Atomic uint64_t urg; /* pos behind the last urgent byte; there, nothing goes before it is read */
 	_Atomic bool shut;
 	struct lib_spin spin;
+	struct lib_way way;
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 struct lib_rx {
@@ -366,6 +376,14 @@ void record_release(struct smcdu_channel *ch);
 
 /* The @n bytes at a place of a ring, in one or two parts. */
 void lib_parts(uint8_t *ring, uint32_t size, struct smc_cursor at, size_t n, struct iovec iov[2]);
+
+/* ---- way.c ----------------------------------------------------------------------------------- */
+
+void way_init(struct lib_way *w);
+/* A window ends, and the next one begins, at total @pos. */
+void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t ring);
+/* memcpy() into the ring, the better way. */
+void way_copy(struct smcdu_channel *ch, void *dst, const void *src, size_t n);
 
 /* ---- barrier.c ------------------------------------------------------------------------------- */
 

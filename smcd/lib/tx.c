@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <string.h>
 
-#include "vfio/base/far.h"
 #include "vfio/base/fd.h"
 
 /* Daemon or peer start on a large send before the copy ends. */
@@ -130,7 +129,7 @@ void tx_copy_in(struct smcdu_channel *ch, struct smc_cursor at, struct lib_iov *
 		void *src;
 		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &src);
 
-		far_copy(ch->tx.ring + off, src, piece);
+		way_copy(ch, ch->tx.ring + off, src, piece);
 		n -= piece;
 		off += piece;
 		if (off == size)
