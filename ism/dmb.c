@@ -313,7 +313,7 @@ static int get_block(struct ism_dev *dev, uint32_t size, struct arena_block *b, 
 static int new_entry(struct ism_dev *dev, uint32_t size, bool block, struct ism_dmb_entry **ret)
 {
 	struct ism_dmb_entry *e;
-	struct ism_memory m;
+	struct ism_memory m = { .fd = -1 };
 	uint32_t idx;
 	int r;
 
