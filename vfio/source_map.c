@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CAP_MIN 64u
+
 /* Index of the first range that starts after @addr. */
 static size_t range_after(const struct source_map *m, uintptr_t addr)
 {
@@ -28,7 +30,7 @@ static bool covers(const struct source_range *r, uintptr_t addr, size_t len)
 
 int source_map_reserve(struct source_map *m, size_t n)
 {
-	size_t cap = m->cap ? m->cap : 64;
+	size_t cap = m->cap ? m->cap : CAP_MIN;
 	struct source_range *v;
 
 	if (n <= m->cap - m->n)
@@ -60,6 +62,20 @@ void source_map_add(struct source_map *m, uintptr_t start, size_t len)
 	m->n++;
 }
 
+/* Gives back what a crowd needed. */
+static void shrink(struct source_map *m)
+{
+	struct source_range *v;
+
+	if (m->cap <= CAP_MIN || m->n > m->cap / 4)
+		return;
+	v = realloc(m->v, m->cap / 2 * sizeof(*v));
+	if (!v)
+		return;
+	m->v = v;
+	m->cap /= 2;
+}
+
 int source_map_del(struct source_map *m, uintptr_t start, size_t len)
 {
 	size_t i = range_after(m, start);
@@ -68,6 +84,7 @@ int source_map_del(struct source_map *m, uintptr_t start, size_t len)
 		return -EINVAL;
 	m->n--;
 	memmove(&m->v[i - 1], &m->v[i], (m->n - (i - 1)) * sizeof(*m->v));
+	shrink(m);
 	return 0;
 }
 

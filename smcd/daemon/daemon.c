@@ -252,8 +252,10 @@ static int sleep_until_event(struct daemon *d)
 	int ret;
 
 	/* When there is time for it, and the last DMB has gone. */
-	if (longest_sleep(d) == LOOP_FOREVER)
+	if (longest_sleep(d) == LOOP_FOREVER) {
+		loop_trim(d->loop);
 		trim_shrunk(&d->trim, HASH_COUNT(d->channels));
+	}
 	from = clock_ns();
 	if (arm_functions(d))
 		return 0; /* something came in between: look at it first */

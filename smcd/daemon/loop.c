@@ -9,11 +9,13 @@
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
+#define SLOTS_MIN 64u
+
 /* ---- slots --------------------------------------------------------------------------------- */
 
 static int grow_slots(struct loop *l)
 {
-	uint32_t n = l->nr_slots ? l->nr_slots * 2 : 64, i;
+	uint32_t n = l->nr_slots ? l->nr_slots * 2 : SLOTS_MIN, i;
 	struct loop_slot *slots;
 	uint32_t *stack;
 
@@ -26,11 +28,52 @@ static int grow_slots(struct loop *l)
 		return -ENOMEM;
 	l->free_slots = stack;
 	for (i = n; i-- > l->nr_slots;) {
-		slots[i] = (struct loop_slot){ .gen = 1 };
+		slots[i] = (struct loop_slot){ .gen = l->first_gen ? l->first_gen : 1 };
 		stack[l->nr_free++] = i;
 	}
 	l->nr_slots = n;
 	return 0;
+}
+
+/* One that nothing refers to, but perhaps a completion on its way, which its generation tells. */
+static bool slot_idle(const struct loop_slot *slot)
+{
+	return !slot->src && !slot->armed && !slot->queued;
+}
+
+static void shrink_slots(struct loop *l, uint32_t n)
+{
+	void *p;
+
+	for (uint32_t i = n; i < l->nr_slots; i++) {
+		if (l->slots[i].gen > l->first_gen)
+			l->first_gen = l->slots[i].gen;
+	}
+	l->nr_slots = n;
+	l->nr_free = 0;
+	for (uint32_t i = n; i-- > 0;) {
+		if (!l->slots[i].src)
+			l->free_slots[l->nr_free++] = i;
+	}
+	/* Where that is not possible, they are only larger than they need be. */
+	p = realloc(l->slots, n * sizeof(*l->slots));
+	l->slots = p ? p : l->slots;
+	p = realloc(l->free_slots, n * sizeof(*l->free_slots));
+	l->free_slots = p ? p : l->free_slots;
+}
+
+void loop_trim(struct loop *l)
+{
+	uint32_t used = l->nr_slots, n = l->nr_slots;
+
+	if (l->nr_free < l->nr_slots / 4 * 3)
+		return;
+	while (used > 0 && slot_idle(&l->slots[used - 1]))
+		used--;
+	while (n > SLOTS_MIN && used <= n / 2)
+		n /= 2;
+	if (n < l->nr_slots)
+		shrink_slots(l, n);
 }
 
 static void put_slot(struct loop *l, uint32_t idx)

@@ -56,6 +56,8 @@ const char *loop_name(const struct loop *l); /* "io_uring" or "epoll" */
 int loop_add(struct loop *l, struct loop_source *src);
 /* Harmless on a source that was never added (slot 0). */
 void loop_del(struct loop *l, struct loop_source *src);
+/* Gives back what many sources needed. */
+void loop_trim(struct loop *l);
 
 /* Fires once at @when_ns (absolute); a timer that is already set is moved. 0 or -ENOMEM. */
 int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t when_ns);

@@ -42,6 +42,7 @@ struct loop {
 	uint32_t nr_slots;
 	uint32_t *free_slots; /* stack of free indexes */
 	uint32_t nr_free;
+	uint32_t first_gen; /* of slots that are made: more than any of that index had */
 	struct loop_timer **heap; /* heap[1..nr_timers], earliest at 1 */
 	uint32_t nr_timers;
 	uint32_t cap_timers;

@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include "smcd/daemon/loop.h"
+#include "smcd/daemon/loop_priv.h"
 #include "vfio/base/fd.h"
 
 #define TURN_NS UINT64_C(2000000000) /* a limit that is never reached */
@@ -98,6 +98,50 @@ static void removal_of_self(void **state)
 	assert_int_equal(p.src.slot, 0);
 	loop_del(l, &p.src); /* harmless */
 	close(p.src.fd);
+}
+
+/* After a crowd has gone, what it left behind reaches nobody who comes later. */
+static void crowd_leaves(void **state)
+{
+	enum { N = 300 };
+	struct loop *l = *state;
+	struct probe p[N], first;
+	int round, i;
+
+	assert_true(loop_turn(l, 0) >= 0);
+	loop_trim(l); /* those of the test before */
+	assert_int_equal(l->nr_slots, 64);
+	probe_open(l, &first);
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < N; i++) {
+			probe_open(l, &p[i]);
+			ring(&p[i]);
+		}
+		while (p[N - 1].calls == 0)
+			assert_true(loop_turn(l, TURN_NS) >= 0);
+		loop_trim(l); /* nothing to give back */
+		for (i = N; i-- > 0;)
+			probe_close(&p[i]);
+		assert_true(l->nr_slots >= 512);
+		assert_true(loop_turn(l, 0) >= 0); /* what was to be armed is none any more */
+		loop_trim(l);
+		assert_int_equal(l->nr_slots, 64);
+		/* In the places of those that left, and quiet. */
+		for (i = 0; i < N; i++)
+			probe_open(l, &p[i]);
+		for (i = 0; i < 5; i++)
+			assert_true(loop_turn(l, 0) >= 0);
+		for (i = 0; i < N; i++)
+			assert_int_equal(p[i].calls, 0);
+		ring(&first);
+		while (first.calls <= round)
+			assert_true(loop_turn(l, TURN_NS) >= 0);
+		assert_int_equal(read(first.src.fd, &(uint64_t){ 0 }, 8), 8);
+		for (i = 0; i < N; i++)
+			probe_close(&p[i]);
+		loop_trim(l);
+	}
+	probe_close(&first);
 }
 
 /* Both are ready in the same turn; whichever runs first removes the other, which must not run. */
@@ -315,6 +359,7 @@ static int done(void **state)
 		cmocka_unit_test(removal_of_other), cmocka_unit_test(slot_and_fd_reuse), \
 		cmocka_unit_test(removed_socket_really_closes), \
 		cmocka_unit_test(hangup_is_reported), cmocka_unit_test(many_sources), \
+		cmocka_unit_test(crowd_leaves), \
 		cmocka_unit_test(timers_fire_in_order), \
 		cmocka_unit_test(timer_cancelled_by_another), \
 		cmocka_unit_test(timer_ends_the_wait)
