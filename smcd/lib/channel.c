@@ -31,13 +31,45 @@ static bool description_valid(const struct ipc_channel *m)
 	       memchr(m->service, '\0', sizeof(m->service));
 }
 
+/* A mapping; start 0: none. */
+struct range {
+	uintptr_t start;
+	size_t len;
+};
+
+/* Mappings made one after the other mostly lie side by side: then they go at once. */
+static void unmap_all(struct range *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = i; v[i].start && k < n;) {
+			if (v[k].start && v[k].start == v[i].start + v[i].len) {
+				v[i].len += v[k].len;
+			} else if (v[k].start && v[k].start + v[k].len == v[i].start) {
+				v[i].start = v[k].start;
+				v[i].len += v[k].len;
+			} else {
+				k++;
+				continue;
+			}
+			v[k].start = 0;
+			k = i; /* the others may fit now */
+		}
+		if (v[i].start)
+			munmap((void *)v[i].start, v[i].len);
+	}
+}
+
 static void channel_free(struct smcdu_channel *ch)
 {
-	if (ch->dmb)
-		munmap((void *)(uintptr_t)ch->dmb, ch->dmb_len);
-	if (ch->ctl)
-		munmap(ch->ctl, ch->ctl_len);
-	peer_close(ch);
+	struct range v[4] = {
+		{ (uintptr_t)ch->dmb, ch->dmb_len },
+		{ (uintptr_t)ch->ctl, ch->ctl_len },
+		{ (uintptr_t)ch->peer.dmb, ch->peer.dmb_len },
+		{ (uintptr_t)ch->peer.page, CHAN_PEER_SIZE },
+	};
+
+	unmap_all(v, 4);
+	fd_closep(&ch->peer.sock);
 	wait_fini(&ch->wait);
 	fd_closep(&ch->sock);
 	free(ch);

@@ -400,7 +400,6 @@ int barrier_everywhere(void);
 /* Maps what makes @ch attached; takes ownership of @sock on success. 0 or negative errno with text. */
 int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
 	int sock);
-void peer_close(struct smcdu_channel *ch);
 
 /*
  * Publishing, in the peer's CDC. The sending half's position, which returns what the peer may now wait

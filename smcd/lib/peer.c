@@ -60,17 +60,6 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 	return 0;
 }
 
-void peer_close(struct smcdu_channel *ch)
-{
-	struct lib_peer *p = &ch->peer;
-
-	if (p->dmb)
-		munmap(p->dmb, p->dmb_len);
-	if (p->page)
-		munmap(p->page, CHAN_PEER_SIZE);
-	fd_closep(&p->sock);
-}
-
 /* Held for the time of a few stores; its owner may still have lost its processor. */
 static void lock(struct lib_peer *p)
 {
