@@ -58,7 +58,7 @@ int ism_cmd_unreg_dmb(struct ism_port *p, uint64_t token);
  * it. One that was not even asked for, because one before it failed, is what it was, but perhaps mapped;
  * where not all are mapped the door's error is the result of all, and none was asked for.
  */
-#define ISM_REG_BATCH	8u
+#define ISM_REG_BATCH	16u
 #define ISM_UNREG_BATCH 16u
 
 struct ism_reg {
