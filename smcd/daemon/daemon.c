@@ -222,8 +222,7 @@ static void disarm_functions(struct daemon *d)
 		function_disarm(fn);
 }
 
-/* Signals, channels, what died. True: there was something to do. */
-static bool work(struct daemon *d)
+bool daemon_work(struct daemon *d)
 {
 	bool any = poll_functions(d) > 0;
 
@@ -276,7 +275,7 @@ int daemon_run(struct daemon *d)
 	d->busy_ns = d->now_ns = clock_ns();
 	while (!d->stopping && ret >= 0) {
 		d->now_ns = clock_ns();
-		if (work(d)) {
+		if (daemon_work(d)) {
 			d->busy_ns = d->now_ns;
 		} else if (!d->hot && d->now_ns - d->busy_ns >= d->spin.cur_ns) {
 			ret = sleep_until_event(d);

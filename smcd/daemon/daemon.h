@@ -80,6 +80,8 @@ struct daemon {
 int daemon_init(struct daemon *d, const struct config *cfg);
 /* Serves until daemon.stopping is set. 0 or -errno. */
 int daemon_run(struct daemon *d);
+/* What each turn of that does beside the loop: functions, channels, clients. True: there was something. */
+bool daemon_work(struct daemon *d);
 /* Aborts what is left and gives everything back; the accounts must be empty then. */
 void daemon_deinit(struct daemon *d);
 

@@ -74,19 +74,13 @@ int __wrap_zpci_open(struct vfio_device *dev, struct zpci **ret)
 
 static void turn(void)
 {
-	struct function *fn;
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
 		struct daemon *d = &daemons[i];
 
 		d->now_ns = clock_ns();
-		for (fn = d->functions; fn; fn = fn->next) {
-			function_poll(fn);
-			function_tend(fn);
-		}
-		channels_serve(d);
-		channels_reap(d);
+		daemon_work(d);
 		CHECK(loop_turn(d->loop, 0) >= 0);
 		channels_reap(d);
 	}
