@@ -77,9 +77,9 @@ struct chan_ctl {
 /* Shared by the applications of an attached channel, hostile to each: it only ever wakes. */
 #define CHAN_PEER_SIZE 4096u
 /*
- * Beside CHAN_WAIT_*, set once and for all by the side that the word belongs to: its process has registered
- * for barriers, and runs one everywhere between setting a wait bit and its last look. With this bit in both
- * words nobody needs a barrier behind what it publishes.
+ * Beside CHAN_WAIT_*: the side that the word belongs to runs a barrier everywhere between setting a wait bit
+ * and its last look. A process that has registered for such barriers needs none behind what it publishes
+ * for that side. Who has not registered does not set it.
  */
 #define CHAN_PEER_BARRIER 0x80000000u
 #define CHAN_CLIENT    0u

@@ -129,7 +129,7 @@ struct lib_peer {
 	_Atomic bool lock;
 	uint8_t prod_flags; /* ours; these two under the lock */
 	uint8_t conn_flags;
-	bool barrier; /* our word has CHAN_PEER_BARRIER */
+	bool barrier; /* this process takes part; never changes */
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 /* Who sleeps on the socket, and the descriptor given to the application. See wait.c. */

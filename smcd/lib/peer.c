@@ -163,18 +163,16 @@ void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags)
 
 void peer_arm(struct smcdu_channel *ch, uint32_t bits)
 {
-	struct lib_peer *p = &ch->peer;
-	_Atomic uint32_t *wait = &p->page->side[p->side].wait;
+	_Atomic uint32_t *wait = &ch->peer.page->side[ch->peer.side].wait;
+	uint32_t before = atomic_fetch_or(wait, bits);
 
-	atomic_fetch_or(wait, bits);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!p->barrier || barrier_everywhere() == 0)
+	if (!(before & CHAN_PEER_BARRIER) || barrier_everywhere() == 0)
 		return;
 	/*
 	 * Somebody has forbidden it meanwhile. From now on the peer has its own barriers; what it stored
-	 * before it saw that has been under way for a few instructions.
+	 * before it saw that has been under way for a few instructions. Others' barriers still are ours.
 	 */
-	p->barrier = false;
 	atomic_fetch_and(wait, ~CHAN_PEER_BARRIER);
 	usleep(FORBIDDEN_US);
 }
