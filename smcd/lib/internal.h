@@ -55,7 +55,7 @@ struct lib_spin {
 	unsigned int give_skipped;
 };
 
-/* What the writer is given before the next look; see head_start() in wait.c. */
+/* What the writer is given before the next look; see wait_head_start(). */
 struct lib_start {
 	uint32_t ns;
 	uint64_t received; /* calls until the ring was last found empty */

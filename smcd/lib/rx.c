@@ -127,6 +127,17 @@ static void forget(struct smcdu_channel *ch, size_t n)
 		far_forget(rx->ring + from, to - from);
 }
 
+/* Tells the peer how far was read, or the daemon, which goes by the rule. */
+static void announce(struct smcdu_channel *ch)
+{
+	if (channel_attached(ch)) {
+		peer_publish_read(ch);
+		peer_wake(ch, CHAN_WAIT_TX);
+	} else {
+		channel_bell(ch);
+	}
+}
+
 /*
  * The peer's writer may be waiting for them: whether it has to be told follows SMC-D's rule and what it
  * was told last, which on a mediated channel the daemon says.
@@ -153,15 +164,9 @@ void rx_consume(struct smcdu_channel *ch, size_t n)
 		atomic_thread_fence(memory_order_seq_cst);
 		peer = cdc_load_cons(ch->dmb, ch->order).prod_flags;
 	}
-	if (!(told < urg && urg <= pos) &&
-	    !cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
-		return;
-	if (channel_attached(ch)) {
-		peer_publish_read(ch);
-		peer_wake(ch, CHAN_WAIT_TX);
-	} else {
-		channel_bell(ch);
-	}
+	if ((told < urg && urg <= pos) ||
+	    cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
+		announce(ch);
 }
 
 /* The byte before rx.urg goes aside, unless it is to be read in its place. */
@@ -221,16 +226,8 @@ static ssize_t rx_unread(struct smcdu_channel *ch)
  */
 static void tell_read(struct smcdu_channel *ch)
 {
-	uint64_t pos = lib_get(&ch->rx.pos);
-
-	if (pos == told_last(ch))
-		return;
-	if (channel_attached(ch)) {
-		peer_publish_read(ch);
-		peer_wake(ch, CHAN_WAIT_TX);
-	} else {
-		channel_bell(ch);
-	}
+	if (lib_get(&ch->rx.pos) != told_last(ch))
+		announce(ch);
 }
 
 /* As rx_unread(), but waits unless told not to. */

@@ -7,6 +7,7 @@
 #include <cpuid.h>
 #include <emmintrin.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #define WORDS_MAX	 256u
 #define CPUID_CLFLUSHOPT (1u << 23) /* leaf 7, EBX */

@@ -12,7 +12,6 @@
 #ifndef SMCDU_BASE_FAR_H
 #define SMCDU_BASE_FAR_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
