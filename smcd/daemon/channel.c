@@ -45,6 +45,7 @@ static void add_to_table(struct daemon *d, struct channel *ch)
 	HASH_ADD(hh, d->channels, id, sizeof(ch->id), ch);
 	trim_grown(&d->trim, HASH_COUNT(d->channels));
 	d->stats.channels_total++;
+	spin_came(&d->spin, d->now_ns);
 }
 
 static void on_signal(struct dmb_user *user)

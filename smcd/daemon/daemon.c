@@ -277,7 +277,7 @@ int daemon_run(struct daemon *d)
 		d->now_ns = clock_ns();
 		if (daemon_work(d)) {
 			d->busy_ns = d->now_ns;
-		} else if (!d->hot && d->now_ns - d->busy_ns >= d->spin.cur_ns) {
+		} else if (!d->hot && d->now_ns - d->busy_ns >= spin_now(&d->spin, d->now_ns)) {
 			ret = sleep_until_event(d);
 			continue;
 		} else {

@@ -579,6 +579,26 @@ static void spin_window(void **state)
 	assert_int_equal(s.cur_ns, 0); /* one processor: never */
 }
 
+/* Channels that come fast, and the last of them. */
+static void spin_rush(void **state)
+{
+	struct spin s = { .max_ns = 50000 };
+	uint64_t now = 5 * SPIN_RUSH_NS;
+
+	spin_came(&s, now);
+	assert_int_equal(spin_now(&s, now), 0); /* the first is no rush */
+	now += SPIN_RUSH_NS / 2;
+	spin_came(&s, now);
+	assert_int_equal(spin_now(&s, now), SPIN_RUSH * s.max_ns);
+	assert_int_equal(spin_now(&s, now + SPIN_RUSH_NS), 0);
+	spin_came(&s, now + 3 * SPIN_RUSH_NS);
+	assert_int_equal(spin_now(&s, now + 3 * SPIN_RUSH_NS), 0);
+	s = (struct spin){ .max_ns = 0 };
+	spin_came(&s, now);
+	spin_came(&s, now + 1);
+	assert_int_equal(spin_now(&s, now + 1), 0); /* one processor: never */
+}
+
 static int setup(void **state)
 {
 	tmpfile_ = tmpfile();
@@ -608,6 +628,7 @@ int main(void)
 		cmocka_unit_test(service_ports),
 		cmocka_unit_test(account_limits),
 		cmocka_unit_test(spin_window),
+		cmocka_unit_test(spin_rush),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
