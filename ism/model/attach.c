@@ -231,8 +231,7 @@ int attach_map(struct function *fn, struct attach_msg *m, int *ret)
 	/* One answer for all that is not this function's business. */
 	if (!d || d->rgid != fn->gid || !consent_of(d->owner, fn->gid))
 		return -ENOENT;
-	fd = d->owner->host->memory_fd ?
-		     d->owner->host->memory_fd(d->owner->ctx, d->iova, d->len) : -1;
+	fd = function_memory_fd(d->owner, d->iova, d->len);
 	if (fd < 0)
 		return -ENOENT;
 	if (!d->key)

@@ -69,37 +69,56 @@ static int check(const struct function *fn, const struct dmb_request *want)
 }
 
 /* One map for all is the rule; a guest's DMB comes as one map per page. */
-static uint8_t **resolve_pages(const struct function *fn, const struct dmb_request *want)
+static bool resolve_pages(struct dmb *d)
 {
-	size_t n = (want->len + ISM_PAGE_SIZE - 1) / ISM_PAGE_SIZE;
-	uint8_t *whole = function_memory(fn, want->iova, want->len);
+	size_t n = (d->len + ISM_PAGE_SIZE - 1) / ISM_PAGE_SIZE;
+	uint8_t *whole = function_memory(d->owner, d->iova, d->len);
 	uint8_t **page = calloc(n, sizeof(*page));
 	size_t i;
 
 	for (i = 0; page && i < n; i++) {
 		uint32_t at = (uint32_t)(i * ISM_PAGE_SIZE);
-		uint32_t left = want->len - at;
+		uint32_t left = d->len - at;
 
 		page[i] = whole ? whole + at
-				: function_memory(fn, want->iova + at,
+				: function_memory(d->owner, d->iova + at,
 					  left < ISM_PAGE_SIZE ? left : ISM_PAGE_SIZE);
 		if (!page[i]) {
 			free(page);
-			return NULL;
+			return false;
 		}
 	}
-	return page;
+	d->page = page;
+	return page != NULL;
 }
 
-static void clear(const struct dmb *d)
+/* A file of its own can be mapped when somebody stores here; most such DMBs are written elsewhere. */
+static bool reachable(struct dmb *d)
+{
+	return function_memory_fd(d->owner, d->iova, d->len) >= 0 || resolve_pages(d);
+}
+
+uint8_t *dmb_at(struct dmb *d, uint32_t offset)
+{
+	if (!d->page && !resolve_pages(d))
+		return NULL;
+	return d->page[offset / ISM_PAGE_SIZE] + offset % ISM_PAGE_SIZE;
+}
+
+/* False: there was no memory for it. */
+static bool clear(struct dmb *d)
 {
 	uint32_t at;
 
 	for (at = 0; at < d->len; at += ISM_PAGE_SIZE) {
 		uint32_t left = d->len - at;
+		uint8_t *page = dmb_at(d, at);
 
-		memset(d->page[at / ISM_PAGE_SIZE], 0, left < ISM_PAGE_SIZE ? left : ISM_PAGE_SIZE);
+		if (!page)
+			return false;
+		memset(page, 0, left < ISM_PAGE_SIZE ? left : ISM_PAGE_SIZE);
 	}
+	return true;
 }
 
 uint16_t dmb_register(struct function *fn, const struct dmb_request *want, uint64_t *token)
@@ -120,8 +139,8 @@ uint16_t dmb_register(struct function *fn, const struct dmb_request *want, uint6
 	d->idx = want->idx;
 	d->vlan_valid = want->vlan_valid;
 	d->vlan_id = (uint16_t)want->vlan_id;
-	d->page = resolve_pages(fn, want);
-	if (!d->page) {
+	if (!reachable(d) || (fabric_knob(f, KNOB_dmb_clear) && !clear(d))) {
+		free(d->page);
 		free(d);
 		return (uint16_t)fabric_knob(f, KNOB_ret_address);
 	}
@@ -130,8 +149,6 @@ uint16_t dmb_register(struct function *fn, const struct dmb_request *want, uint6
 		free(d);
 		return (uint16_t)fabric_knob(f, KNOB_ret_limit);
 	}
-	if (fabric_knob(f, KNOB_dmb_clear))
-		clear(d);
 	notify_registered(fn, d->idx);
 	*token = d->token;
 	return 0;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct dmb;
 struct function;
 
 struct dmb_request {
@@ -24,5 +25,8 @@ uint16_t dmb_register(struct function *fn, const struct dmb_request *want, uint6
 
 /* 0 or the return code. The writer is told. */
 uint16_t dmb_unregister(struct function *fn, uint64_t token);
+
+/* Its memory from @offset to the end of that page, or NULL: it could not be mapped. */
+uint8_t *dmb_at(struct dmb *d, uint32_t offset);
 
 #endif

@@ -86,16 +86,19 @@ struct dmb *fabric_dmb(const struct fabric *f, uint64_t token)
  * Tokens are random so that none can be guessed from another. Holding one is no authority anyway:
  * the writer's GID is.
  */
-static int new_token(const struct fabric *f, uint64_t *ret)
+static int new_token(struct fabric *f, uint64_t *ret)
 {
 	uint64_t mask = fabric_token_mask(f) & (ZPCI_OFFSET_LIMIT - 1);
 	uint64_t token;
 	int i;
 
 	for (i = 0; i < TOKEN_TRIES; i++) {
-		if (getrandom(&token, sizeof(token), 0) != (ssize_t)sizeof(token))
-			return -ENOSPC;
-		token &= mask;
+		if (f->nr_random == 0) {
+			if (getrandom(f->random, sizeof(f->random), 0) != (ssize_t)sizeof(f->random))
+				return -ENOSPC;
+			f->nr_random = FABRIC_RANDOM;
+		}
+		token = f->random[--f->nr_random] & mask;
 		if (token && !fabric_dmb(f, token)) {
 			*ret = token;
 			return 0;

@@ -48,7 +48,7 @@ struct dmb {
 	uint16_t vlan_id;
 	/*
 	 * The owner's memory, page by page: a client may have mapped each 4 KiB page on its own,
-	 * and a move never leaves its page.
+	 * and a move never leaves its page. NULL: nobody has stored here yet; see dmb_at().
 	 */
 	uint8_t **page;
 	/* What the owner offered to the writer (ism/attach.h), until that takes it. */
@@ -72,6 +72,8 @@ struct later {
 	struct later *prev, *next;
 };
 
+#define FABRIC_RANDOM 32u /* tokens' worth is asked of the kernel at once */
+
 struct fabric {
 	uint16_t chid;
 	unsigned int n;
@@ -81,6 +83,8 @@ struct fabric {
 	struct trim trim; /* of DMBs */
 	struct later *later;
 	unsigned int later_count;
+	uint64_t random[FABRIC_RANDOM];
+	unsigned int nr_random; /* not yet used */
 	uint64_t last_key; /* the last one given out (attach.h) */
 	uint64_t (*now)(void); /* monotonic ns; tests replace it */
 };

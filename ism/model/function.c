@@ -340,13 +340,22 @@ bool function_enabled(const struct function *fn)
 	return fn->sba && fn->ieq;
 }
 
-void *function_memory(const struct function *fn, uint64_t iova, size_t len)
+static bool addressable(const struct function *fn, uint64_t iova, size_t len)
 {
 	const struct fabric *f = fn->fabric;
 
-	if (!fn->host || !len || iova > UINT64_MAX - (len - 1) ||
-		iova < fabric_knob(f, KNOB_iova_start) ||
-		iova + (len - 1) > fabric_knob(f, KNOB_iova_end))
-		return NULL;
-	return fn->host->resolve(fn->ctx, iova, len, true);
+	return fn->host && len && iova <= UINT64_MAX - (len - 1) &&
+	       iova >= fabric_knob(f, KNOB_iova_start) &&
+	       iova + (len - 1) <= fabric_knob(f, KNOB_iova_end);
+}
+
+void *function_memory(const struct function *fn, uint64_t iova, size_t len)
+{
+	return addressable(fn, iova, len) ? fn->host->resolve(fn->ctx, iova, len, true) : NULL;
+}
+
+int function_memory_fd(const struct function *fn, uint64_t iova, size_t len)
+{
+	return addressable(fn, iova, len) && fn->host->memory_fd ?
+		fn->host->memory_fd(fn->ctx, iova, len) : -1;
 }

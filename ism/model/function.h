@@ -149,4 +149,7 @@ bool function_enabled(const struct function *fn);
 /* Driver memory through the host and the announced IOVA range. */
 void *function_memory(const struct function *fn, uint64_t iova, size_t len);
 
+/* The file that is exactly this memory, or -1. */
+int function_memory_fd(const struct function *fn, uint64_t iova, size_t len);
+
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "ism/copy.h"
+#include "ism/model/dmb.h"
 #include "ism/model/fabric.h"
 #include "ism/model/function.h"
 #include "ism/model/notify.h"
@@ -41,7 +42,9 @@ int move_execute(struct function *src, uint64_t addr, const void *data, size_t l
 	if (offset > d->len || len > d->len - offset)
 		return -EIO;
 	if (len) {
-		dst = d->page[offset / ISM_PAGE_SIZE] + offset % ISM_PAGE_SIZE;
+		dst = dmb_at(d, offset);
+		if (!dst)
+			return -EIO;
 		if (fabric_knob(f, KNOB_torn_writes))
 			copy_torn(dst, data, len);
 		else

@@ -15,7 +15,7 @@
 struct dma_file {
 	dev_t dev;
 	ino_t ino;
-	void *base;
+	void *base; /* NULL: not yet mapped, @fd is kept */
 	uint64_t size;
 	bool writable;
 	bool listed; /* not yet replaced by a newer mapping of the same file */
@@ -72,7 +72,8 @@ static void file_put(struct dma_table *t, struct dma_file *f)
 	if (!f || --f->refs)
 		return;
 	file_unlist(t, f);
-	munmap(f->base, f->size);
+	if (f->base)
+		munmap(f->base, f->size);
 	fd_closep(&f->fd);
 	t->space -= f->size;
 	t->n_files--;
@@ -81,16 +82,14 @@ static void file_put(struct dma_table *t, struct dma_file *f)
 
 /* Is @fd memory that holds @req and cannot be taken away? */
 static int file_check(const struct dma_table *t, const struct vu_dma_map *req, int fd,
-	struct stat *st)
+	struct stat *st, int *seals)
 {
-	int seals;
-
 	if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode) || st->st_size < 0)
 		return -EINVAL;
 	if (req->offset > (uint64_t)st->st_size || req->size > (uint64_t)st->st_size - req->offset)
 		return -EINVAL;
-	seals = fcntl(fd, F_GET_SEALS);
-	if (!t->allow_unsealed && (seals < 0 || !(seals & F_SEAL_SHRINK)))
+	*seals = fcntl(fd, F_GET_SEALS);
+	if (!t->allow_unsealed && (*seals < 0 || !(*seals & F_SEAL_SHRINK)))
 		return -EPERM;
 	return 0;
 }
@@ -105,32 +104,52 @@ static int keep_fd(const struct dma_table *t, int fd)
 	return dup;
 }
 
-/* Maps the whole of @fd for @req. */
-static int file_map(struct dma_table *t, const struct vu_dma_map *req, const struct stat *st, int fd,
-	struct dma_file **ret)
+/* 0 or -errno. */
+static int file_map(struct dma_file *f, int fd)
+{
+	int prot = f->writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	void *p = mmap(NULL, f->size, prot, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return errno == EPERM ? -EACCES : -ENOMEM; /* EPERM: sealed against writing */
+	f->base = p;
+	return 0;
+}
+
+/* Nothing that the client can do to the file later changes whether and how it can be mapped. */
+static bool can_wait(const struct dma_file *f, int seals)
+{
+	const int fixed = F_SEAL_SHRINK | F_SEAL_SEAL, against = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+
+	return f->fd >= 0 && seals >= 0 && (seals & fixed) == fixed && !(seals & against);
+}
+
+/* The whole of @fd for @req. */
+static int file_new(struct dma_table *t, const struct vu_dma_map *req, const struct stat *st, int seals,
+	int fd, struct dma_file **ret)
 {
 	bool write = req->flags & VU_DMA_F_WRITE;
 	uint64_t size = (uint64_t)st->st_size;
 	struct dma_file *f;
+	int r;
 
 	if (t->n_files >= DMA_MAX_FILES || size > DMA_MAX_SPACE - t->space)
 		return -ENOSPC;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	f->base = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
-	if (f->base == MAP_FAILED) {
-		int r = errno == EPERM ? -EACCES : -ENOMEM; /* EPERM: sealed against writing */
-
-		free(f);
-		return r;
-	}
 	f->dev = st->st_dev;
 	f->ino = st->st_ino;
 	f->size = size;
 	f->writable = write;
 	f->refs = 1;
 	f->fd = write && req->offset == 0 && req->size == size ? keep_fd(t, fd) : -1;
+	r = can_wait(f, seals) ? 0 : file_map(f, fd);
+	if (r < 0) {
+		fd_closep(&f->fd);
+		free(f);
+		return r;
+	}
 	t->space += size;
 	t->n_files++;
 	*ret = f;
@@ -144,10 +163,10 @@ static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 	bool write = req->flags & VU_DMA_F_WRITE;
 	struct dma_file key = { 0 }, *f = NULL;
 	struct stat st;
+	int seals, r;
 	void *node;
-	int r;
 
-	r = file_check(t, req, fd, &st);
+	r = file_check(t, req, fd, &st, &seals);
 	if (r)
 		return r;
 	/* Checked even when a writable mapping exists: it was another descriptor's right. */
@@ -164,7 +183,7 @@ static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 			return 0;
 		}
 	}
-	r = file_map(t, req, &st, fd, ret);
+	r = file_new(t, req, &st, seals, fd, ret);
 	if (r)
 		return r;
 	if (f)
@@ -268,6 +287,8 @@ void *dma_find(const struct dma_table *t, uint64_t iova, size_t len, bool write)
 	if (!m || !m->file || len - 1 > m->last - iova)
 		return NULL;
 	if (!(m->flags & (write ? VU_DMA_F_WRITE : VU_DMA_F_READ)))
+		return NULL;
+	if (!m->file->base && file_map(m->file, m->file->fd) < 0)
 		return NULL;
 	return (char *)m->file->base + m->offset + (iova - m->first);
 }

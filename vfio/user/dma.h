@@ -15,8 +15,9 @@
  * SIGBUS), unless allow_unsealed is set. Limits bound what one client can take of this process:
  * maps, mapped files (each is a kernel mapping) and address space. Not thread-safe.
  *
- * Of a file that one map covers as a whole the descriptor is kept beside the mapping, as long as there
- * are descriptors to be had; everything but dma_file_at() works without.
+ * Of a file that one map covers as a whole the descriptor is kept, as long as there are descriptors to be
+ * had; everything but dma_file_at() works without. If such a file is sealed for good it is mapped when
+ * dma_find() wants it first: most DMBs are written by others.
  */
 #ifndef SMCDU_VFIO_USER_DMA_H
 #define SMCDU_VFIO_USER_DMA_H
