@@ -5,7 +5,6 @@
 #include "smcd/lib/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -155,9 +154,6 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned in
 	}
 	while (nfds)
 		fd_closep(&fds[--nfds]);
-	/* The daemon made both ends of an accepted channel's socket; sleepers block on ours. */
-	if (r == 0 && fcntl(sock, F_SETFL, 0) < 0)
-		r = lib_fail_plain(-errno);
 	if (r < 0) {
 		if (ch)
 			channel_free(ch);

@@ -129,7 +129,8 @@ struct lib_peer {
 	_Atomic bool lock;
 	uint8_t prod_flags; /* ours; these two under the lock */
 	uint8_t conn_flags;
-	bool barrier; /* this process takes part; never changes */
+	_Atomic bool barrier; /* this process takes part; for good */
+	_Atomic uint32_t fences; /* barriers of our own behind what we published */
 } __attribute__((aligned(LIB_CACHE_LINE)));
 
 /* Who sleeps on the socket, and the descriptor given to the application. See wait.c. */
@@ -410,7 +411,8 @@ uint32_t peer_publish_sent(struct smcdu_channel *ch);
 void peer_publish_read(struct smcdu_channel *ch);
 void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags);
 
-/* After publishing: wakes the peer if it waits for one of @bits (CHAN_WAIT_*). */
+/* After publishing: wakes the peer if it waits for one of @bits (CHAN_WAIT_*). May let us take part in
+ * barriers from now on. */
 void peer_wake(struct smcdu_channel *ch, uint32_t bits);
 
 /*

@@ -14,7 +14,6 @@
 #include "smcd/lib/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -25,6 +24,7 @@
 
 #define LOCK_LOOKS 100
 #define FORBIDDEN_US 10000
+#define JOIN_AFTER   32u     /* barriers of our own */
 #define QUIET_US   50000 /* as long a sleeper hears the peer only; see wait.c */
 
 int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
@@ -36,8 +36,7 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 
 	p->sock = sock; /* closed with the channel, whatever follows */
 	p->side = m->side;
-	if (fcntl(sock, F_SETFL, 0) < 0 ||
-	    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof(quiet)) < 0)
+	if (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof(quiet)) < 0)
 		return lib_fail(-EPROTO, "the descriptor to the peer is no socket");
 	if (fd_check_sealed(dmb_fd, m->tx_size) < 0 ||
 	    fd_check_sealed(page_fd, CHAN_PEER_SIZE) < 0)
@@ -54,10 +53,21 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 	/* Once for all: what follows is stored word by word, and our daemon may have been first. */
 	cdc_store_type(p->dmb);
 	ch->tx.ring = p->dmb + CDC_SIZE;
-	p->barrier = barrier_register();
-	if (p->barrier)
-		atomic_fetch_or(&p->page->side[p->side].wait, CHAN_PEER_BARRIER);
 	return 0;
+}
+
+/*
+ * A channel that lives on takes part in barriers: whoever goes to sleep interrupts a processor for one, which
+ * is more than a handful of bytes can save. A peer that does not know yet has its own.
+ */
+static void join(struct smcdu_channel *ch)
+{
+	struct lib_peer *p = &ch->peer;
+
+	if (!barrier_register())
+		return;
+	atomic_store_explicit(&p->barrier, true, memory_order_relaxed);
+	atomic_fetch_or(&p->page->side[p->side].wait, CHAN_PEER_BARRIER);
 }
 
 /* Held for the time of a few stores; its owner may still have lost its processor. */
@@ -89,9 +99,11 @@ void peer_wake(struct smcdu_channel *ch, uint32_t bits)
 	 */
 	atomic_signal_fence(memory_order_seq_cst);
 	w = atomic_load_explicit(wait, memory_order_relaxed);
-	if (!p->barrier || !(w & CHAN_PEER_BARRIER)) {
+	if (!atomic_load_explicit(&p->barrier, memory_order_relaxed) || !(w & CHAN_PEER_BARRIER)) {
 		atomic_thread_fence(memory_order_seq_cst);
 		w = atomic_load_explicit(wait, memory_order_relaxed);
+		if (atomic_fetch_add_explicit(&p->fences, 1, memory_order_relaxed) == JOIN_AFTER)
+			join(ch);
 	}
 	if (!(w & bits))
 		return;

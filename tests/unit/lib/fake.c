@@ -2,6 +2,7 @@
 #include "fake.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -42,8 +43,8 @@ void fake_make(struct fake *f, uint32_t rx_size, uint32_t tx_size, enum cdc_orde
 
 	*f = (struct fake){ .rx_size = rx_size, .tx_size = tx_size, .rx_n = rx_size - CDC_SIZE,
 		.tx_n = tx_size - CDC_SIZE, .order = order };
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv),
-		0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(fcntl(sv[0], F_SETFL, O_NONBLOCK), 0); /* ours */
 	f->sock = sv[0];
 	f->app_sock = sv[1];
 	f->dmb_fd = fd_memfd("dmb", rx_size);

@@ -123,6 +123,18 @@ static void without_barrier(struct pair *p, int side)
 	atomic_fetch_and(&p->page->side[side].wait, ~CHAN_PEER_BARRIER);
 }
 
+/* Enough for both ends to take part. */
+static void settle(struct pair *p)
+{
+	char c = 0;
+
+	for (int i = 0; i < 100; i++)
+		for (int side = 0; side < 2; side++) {
+			smcdu_send(p->ch[side], &c, 1, 0);
+			smcdu_recv(p->ch[!side], &c, 1, 0);
+		}
+}
+
 static void test_who_runs_barriers(void **state)
 {
 	struct pair p;
@@ -130,7 +142,9 @@ static void test_who_runs_barriers(void **state)
 	/* no end, one, the other: an end that cannot has its own, and so have those who write to it */
 	for (int can = 0; can < 3; can++) {
 		pair_open(&p, RING, 0);
+		settle(&p);
 		assert_int_equal(announced(&p, 0), barrier_register());
+		assert_int_equal(announced(&p, 1), barrier_register());
 		if (can != 1)
 			without_barrier(&p, 0);
 		if (can != 2)
@@ -140,6 +154,8 @@ static void test_who_runs_barriers(void **state)
 	}
 	/* taking bits leaves it alone */
 	pair_open(&p, RING, 0);
+	assert_false(announced(&p, 0)); /* not for a handful of bytes */
+	settle(&p);
 	peer_arm(p.ch[0], CHAN_WAIT_ALL);
 	peer_wake(p.ch[1], CHAN_WAIT_RX);
 	assert_int_equal(p.page->side[0].wait & CHAN_WAIT_ALL, CHAN_WAIT_TX | CHAN_WAIT_SENT);
@@ -170,6 +186,7 @@ static int forbidden_late(void)
 	struct pair p;
 
 	pair_open(&p, RING, 0);
+	settle(&p);
 	if (!announced(&p, 0) || !forbid_membarrier())
 		return NO_FILTERS;
 	exchange_on(&p, 3000);
