@@ -130,6 +130,8 @@ static inline void write_done(const struct msg *m, uint32_t count)
 }
 
 /* --- the test's side --- */
+#define PATIENT 20000 /* ms; only a broken test ever waits so long */
+
 struct rig {
 	char dir[64];
 	char path[96];
@@ -166,13 +168,13 @@ static inline int teardown(void **state)
 static inline int start_spinning(struct rig *r, void (*script)(void), unsigned int timeout_ms,
 	unsigned int spin_us)
 {
-	struct vu_client_params p = { .path = r->path, .timeout_ms = timeout_ms,
-		.spin_us = spin_us };
+	struct vu_client_params p = { .path = r->path,
+		.timeout_ms = timeout_ms ? timeout_ms : PATIENT, .spin_us = spin_us };
 
 	r->pid = fork();
 	assert_true(r->pid >= 0);
 	if (r->pid == 0) {
-		alarm(20); /* of a test that went wrong nothing stays */
+		alarm(3 * PATIENT / 1000); /* of a test that went wrong nothing stays */
 		sv = accept(r->listener, NULL, NULL);
 		close(r->listener);
 		script();
@@ -206,12 +208,12 @@ static inline int fired(int fd)
 	return poll(&p, 1, 0);
 }
 
-/* What check() says once it notices the end; 0 if it does not within 5 s. */
+/* What check() says once it notices the end; 0 if that hangs. */
 static inline int await_death(struct vfio_device *dev)
 {
 	int r = 0;
 
-	for (int i = 0; i < 5000 && r == 0; i++) {
+	for (int i = 0; i < PATIENT && r == 0; i++) {
 		poll(NULL, 0, 1);
 		r = dev->ops->check(dev);
 	}

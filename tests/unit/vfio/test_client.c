@@ -465,7 +465,7 @@ static void test_idle(void **state)
 	assert_int_equal(start(r, s_asks_then_dies, 0), 0);
 	p.fd = r->dev->ops->liveness_fd(r->dev);
 	assert_int_equal(await_death(r->dev), -ENODEV);
-	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(poll(&p, 1, PATIENT), 1);
 	assert_int_equal(r->dev->ops->check(r->dev), -ENODEV);
 	finish(r);
 }

@@ -79,6 +79,19 @@ static void test_hang(void **state)
 	watch_end(&w);
 }
 
+/* Behind what was said of others. */
+static void skip_to(const char *name)
+{
+	char byte = '\n', before;
+
+	do {
+		before = byte;
+		assert_int_equal(read(told[0], &byte, 1), 1);
+	} while (before != '\n' || byte != *name);
+	assert_int_equal(name[1], '\0');
+	expect(" hangs\n");
+}
+
 /* The other one of two, and one that hangs when it goes. */
 static void test_two(void **state)
 {
@@ -96,7 +109,7 @@ static void test_two(void **state)
 	memset(&a, 0, sizeof(a));
 	assert_int_equal(watch_begin(&a, "c", LIMIT), 0);
 	watch_enter(&a);
-	expect("c hangs\n");
+	skip_to("c"); /* the other one may have been told of twice */
 	watch_end(&a);
 }
 
