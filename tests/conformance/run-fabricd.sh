@@ -23,7 +23,7 @@ pid=$!
 tries=0
 while [ ! -S "$dir/ism1.sock" ]; do
 	tries=$((tries + 1))
-	if [ "$tries" -gt 100 ] || ! kill -0 "$pid" 2>/dev/null; then
+	if [ "$tries" -gt 600 ] || ! kill -0 "$pid" 2>/dev/null; then
 		cat "$dir/log" >&2
 		echo "Bail out! the fabric did not start"
 		exit 1

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "ism/proto.h"
+#include "smcd/proto/lgr.h"
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 #include "vfio/user/client.h"
@@ -18,10 +20,14 @@ static void x_event(void *ctx, const struct ism_event *ev)
 {
 	struct guest_x *x = ctx;
 
-	x->events++;
-	x->last = *ev;
-	if (ev->type == 2 && ev->tok == GID_A && ev->code == RDV_EV_ANSWER)
+	if (ev->type != ISM_EVENT_SWR || ev->tok != GID_A)
+		return;
+	if (ev->code == RDV_EV_ANSWER)
 		x->answer = ev->info;
+	if (ev->code == LGR_EV_TESTLINK) {
+		x->echoes++;
+		x->echo = *ev;
+	}
 }
 
 static void x_dmb(void *ctx, struct ism_dmb *dmb, uint16_t mask)

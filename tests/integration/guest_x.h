@@ -24,8 +24,8 @@ struct guest_x {
 	struct ism_dev *dev;
 	enum cdc_order order;
 	uint64_t answer; /* token of A's control DMB for us */
-	unsigned int events;
-	struct ism_event last; /* of them */
+	unsigned int echoes; /* TESTLINK events of A */
+	struct ism_event echo; /* the last of them */
 
 	/* The control link with A, after x_link(). */
 	struct ism_dmb *dmb;

@@ -88,7 +88,10 @@ int64_t guests_stat(struct guests *g, int guest, const char *name);
 /* Waits until the statistic has the value; fails the test when that hangs. */
 void guests_wait_stat(struct guests *g, int guest, const char *name, int64_t value);
 
-/* Waits until the process has @n descriptors open; fails the test when that hangs. */
+/*
+ * Waits until the process has at most @n descriptors open; fails the test when that hangs. Not exactly as
+ * many: when they were counted some may have been about to be closed.
+ */
 void guests_wait_fds(pid_t pid, unsigned int n);
 
 /* Byte @pos of stream @stream: every channel its own, cheap to check. */

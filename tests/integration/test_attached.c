@@ -136,7 +136,7 @@ static void test_no_store_is_needed(void **state)
 	before = guests_stat(&g, GUEST_A, "pcistb") + guests_stat(&g, GUEST_B, "pcistb");
 	wait_bytes(&f.got, 64 * FLOWING);
 	after = guests_stat(&g, GUEST_A, "pcistb") + guests_stat(&g, GUEST_B, "pcistb");
-	assert_true(after - before < 20); /* signs of life, if any */
+	assert_true(after - before < 200); /* signs of life; the bytes would take 16384 */
 	smcdu_channel_stats(f.tx, &st);
 	assert_int_equal(st.pcistb, 0);
 	assert_true(st.cdc_tx > 0 && st.tx_sent == st.tx_bytes);

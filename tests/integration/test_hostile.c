@@ -92,7 +92,7 @@ static void test_application_messages(void **state)
 	uint8_t junk[2048];
 	unsigned int fds;
 
-	sleep_ms(100); /* what came before has been closed */
+	sleep_ms(100); /* what came before has been closed by then, if there is time for it */
 	fds = proc_fds(g.daemon[GUEST_A]);
 
 	for (size_t n = 1; n <= sizeof(c) + 1; n += n < 16 ? 1 : 17) { /* every wrong length */

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <json-c/json.h>
 
 #include "smcd/ipc/chan.h"
 #include "vfio/base/fd.h"
@@ -94,6 +96,40 @@ static void expect_fails(struct prey *p, int kind)
 	assert_true(smcdu_events(p->ch) & SMCDU_ERR);
 }
 
+/* Whether the daemon has taken in so many bytes of the channel, or knows that it has failed. */
+static bool has_seen(uint64_t id, int bytes)
+{
+	struct json_object *root, *list, *c;
+	char *text = NULL;
+	bool seen = true; /* a channel that is gone has failed */
+
+	assert_int_equal(smcdu_query(g.ctx[GUEST_A], "channel", &text), 0);
+	root = json_tokener_parse(text);
+	free(text);
+	assert_true(json_object_object_get_ex(root, "channels", &list));
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		c = json_object_array_get_idx(list, i);
+		if ((uint64_t)json_number(c, "id") == id)
+			seen = json_number(c, "rx_bytes") >= bytes || json_number(c, "error") != 0;
+	}
+	json_object_put(root);
+	return seen;
+}
+
+/* A block that nobody has looked at when the next one comes is as if it had not been. */
+static void let_see(struct prey *p, struct guest_x *x, int bytes)
+{
+	uint64_t end = clock_ns() + UINT64_C(1000000) * HANG_MS;
+	struct smcdu_channel_info info;
+
+	smcdu_channel_info(p->ch, &info);
+	while (!has_seen(info.id, bytes)) {
+		if (clock_ns() > end)
+			fail_msg("guest A does not see %d bytes", bytes);
+		x_idle(x, 1);
+	}
+}
+
 static void test_hostile_cdc(void **state)
 {
 	struct guest_x x;
@@ -138,7 +174,7 @@ static void test_hostile_cdc(void **state)
 			return;
 		}
 		x_cdc(&x, p.x.token, first);
-		x_idle(&x, 20);
+		let_see(&p, &x, (int)first.prod.count);
 		x_cdc(&x, p.x.token, second);
 		expect_fails(&p, kind);
 		prey_free(&p, &x);
