@@ -19,6 +19,7 @@ vm_here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 cache=${SMCDU_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/smcd-user}
 boot_seconds=180
+patience=600 # tenths of a second; what takes longer does not happen
 work=
 pids=()
 failed=0
@@ -247,7 +248,7 @@ qemu_common=(-nodefaults -no-user-config -display none -no-reboot -accel tcg -cp
 # Runs QEMU until the guest has switched itself off, and judges it. The console is the chardev
 # "console", which the caller's options have to give a device.
 vm_boot() { # NAME QEMU COMMAND-LINE QEMU-OPTION...
-	local name=$1 qemu=$2 append=$3 console=$work/$1.console asked=0 line pid
+	local name=$1 qemu=$2 append=$3 console=$work/$1.console asked=0 line pid monitor
 	shift 3
 
 	mkfifo "$work/$name.monitor.in" "$work/$name.monitor.out"
@@ -259,13 +260,15 @@ vm_boot() { # NAME QEMU COMMAND-LINE QEMU-OPTION...
 		</dev/null >"$work/$name.qemu.log" 2>&1 &
 	pid=$!
 	pids+=("$pid")
+	exec {monitor}<>"$work/$name.monitor.in" # to write does not block, whether QEMU reads or is gone
 	while kill -0 "$pid" 2>/dev/null; do
 		while read -r line; do
 			asked=$((asked + 1))
-			echo "$line" >"$work/$name.monitor.in"
+			echo "$line" >&"$monitor"
 		done < <(tr -d '\r' <"$console" | sed -n 's/^HOST: //p' | tail -n "+$((asked + 1))")
 		sleep 0.1
 	done
+	exec {monitor}>&-
 	stop "$pid"
 	vm_judge "$name"
 }

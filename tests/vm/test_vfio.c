@@ -380,20 +380,24 @@ static void test_user(void **state)
  */
 static void test_stray(void **state)
 {
-	const struct timespec pause = { .tv_nsec = 200 * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = 100 * 1000 * 1000 };
 	uint64_t iova, nowhere;
 
 	open_card();
 	map_arena(&iova);
 	nowhere = iova + 16 * MIB;
 	card.ops->stray(&card, arena, iova, nowhere);
-	nanosleep(&pause, NULL);
 	if (card.ops->forgives) {
+		nanosleep(&pause, NULL);
 		card.ops->dma(&card, arena, iova, -1);
 		close_card();
 		return;
 	}
-	assert_int_equal(card_read(&card, &card.bar, card.common, 4), UINT32_MAX);
+	/* The device does it in its own time, which a busy host may make long. */
+	for (int i = 0; card_read(&card, &card.bar, card.common, 4) != UINT32_MAX; i++) {
+		assert_true(i < CARD_PATIENCE_MS / 100);
+		nanosleep(&pause, NULL);
+	}
 	close_card();
 	refused(bdf, -ENODEV, "in error state", "recover");
 	sysfs_write("1", "/sys/bus/pci/devices/%s/recover", bdf);
