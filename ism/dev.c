@@ -363,6 +363,8 @@ unsigned int ism_poll(struct ism_dev *dev)
 	if (events || lost)
 		n += deliver_events(dev, ev, events, lost);
 	ism_dmb_reap(dev);
+	if (n == 0)
+		ism_files_destroy_one(&dev->files);
 	return n;
 }
 
@@ -373,8 +375,12 @@ int ism_irq_fd(const struct ism_dev *dev)
 
 bool ism_irq_arm(struct ism_dev *dev)
 {
-	bool rung = ism_bells_arm(dev);
+	bool rung;
 
+	/* Nothing is left over while we sleep. */
+	while (ism_files_destroy_one(&dev->files))
+		;
+	rung = ism_bells_arm(dev);
 	ism_sba_clear_s(dev->sba);
 	return rung || ism_sba_any(dev->sba) || ism_sba_e(dev->sba) || ism_ieq_pending(&dev->ieq) ||
 	       dev->nheld || dev->held_lost;

@@ -11,6 +11,7 @@
 
 #include "ism/attach.h"
 #include "ism/cmd.h"
+#include "ism/files.h"
 #include "ism/ieq.h"
 #include "ism/ism.h"
 #include "ism/proto.h"
@@ -30,16 +31,9 @@ struct ism_dmb_entry {
 	bool confirmed;	    /* the device answered the unregistering with ret 0 */
 	uint64_t due_ns;    /* end of the quarantine; LEFT: when to unregister at the latest */
 	uint64_t answered;  /* port.answered at its start: one more must follow */
+	int ro; /* a read-only description of its file; -1: none */
 	struct arena_block block; /* what its memory is part of; none: it is a file of its own */
 	struct ism_dmb_entry *next; /* in ism_dev.left or leaving */
-};
-
-/* A sealed memfd, mapped here and for the device. */
-struct ism_memory {
-	void *va; /* NULL: none */
-	size_t size;
-	int fd;
-	uint64_t iova;
 };
 
 struct ism_dev {
@@ -62,6 +56,7 @@ struct ism_dev {
 	unsigned int nleft;
 	struct ism_dmb_entry *leaving; /* oldest first */
 	uint32_t next_idx;	       /* where the search for a free index starts */
+	struct ism_files files;
 
 	/* Events of others that arrived during the self-test, for the first poll. */
 	struct ism_event held[ISM_IEQ_SLOTS];

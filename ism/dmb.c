@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include <utlist.h>
 
@@ -24,46 +23,23 @@
 #define RELEASE_BATCH 32u
 #define LEFT_NS	      UINT64_C(2000000) /* how long a retired DMB waits for company */
 
-/* The memory, mapped here. 0 or -ENOMEM. */
-static int make_memory(const char *name, size_t size, struct ism_memory *ret)
-{
-	struct ism_memory m = { .size = size, .fd = fd_memfd(name, size) };
-
-	if (m.fd < 0)
-		return -ENOMEM;
-	/* For the device this may be the address, too. */
-	if (fd_map_aligned(m.fd, size, &m.va) < 0) {
-		fd_closep(&m.fd);
-		return -ENOMEM;
-	}
-	*ret = m;
-	return 0;
-}
-
 /* The door's error, where it did not map memory. */
 static int map_error(struct ism_port *p, int r)
 {
 	return r == -ENOMEM || r == -ENOSPC ? -ENOMEM : ism_port_error(p, r);
 }
 
-static void drop_memory(struct ism_memory *m)
+static int map_memory(struct ism_dev *dev, size_t size, struct ism_memory *ret)
 {
-	if (m->va)
-		munmap(m->va, m->size);
-	m->va = NULL;
-	fd_closep(&m->fd);
-}
-
-static int map_memory(struct ism_port *p, const char *name, size_t size, struct ism_memory *ret)
-{
+	struct ism_port *p = &dev->port;
 	struct ism_memory m;
-	int r = make_memory(name, size, &m);
+	int r = ism_files_get(&dev->files, size, &m);
 
 	if (r < 0)
 		return r;
 	r = zpci_dma_map(p->z, m.va, size, m.fd, 0, &m.iova);
 	if (r < 0) {
-		drop_memory(&m);
+		ism_files_put(&dev->files, &m);
 		return map_error(p, r);
 	}
 	*ret = m;
@@ -71,13 +47,13 @@ static int map_memory(struct ism_port *p, const char *name, size_t size, struct 
 }
 
 /* Ends the device's access, then ours. On failure everything stays mapped. */
-static int unmap_memory(struct ism_port *p, struct ism_memory *m)
+static int unmap_memory(struct ism_dev *dev, struct ism_memory *m)
 {
-	int r = zpci_dma_unmap(p->z, m->iova, m->size);
+	int r = zpci_dma_unmap(dev->port.z, m->iova, m->size);
 
 	if (r < 0)
-		return ism_port_error(p, r);
-	drop_memory(m);
+		return ism_port_error(&dev->port, r);
+	ism_files_put(&dev->files, m);
 	return 0;
 }
 
@@ -119,10 +95,19 @@ static uint32_t free_index(const struct ism_dev *dev)
 	return 0;
 }
 
-static struct ism_memory memory_of(const struct ism_dmb *dmb)
+/* Its memory, which is the caller's now if it has ended. */
+static struct ism_memory memory_of(const struct ism_dmb_entry *e)
 {
-	return (struct ism_memory){
-		.va = dmb->va, .size = dmb->size, .fd = dmb->fd, .iova = dmb->iova };
+	const struct ism_dmb *dmb = &e->dmb;
+
+	return (struct ism_memory){ .va = dmb->va, .size = dmb->size, .fd = dmb->fd, .ro = e->ro,
+		.iova = dmb->iova };
+}
+
+static void forget_memory(struct ism_dmb_entry *e)
+{
+	e->dmb.va = NULL;
+	e->dmb.fd = e->ro = -1;
 }
 
 static void free_entry(struct ism_dev *dev, struct ism_dmb_entry *e)
@@ -134,15 +119,14 @@ static void free_entry(struct ism_dev *dev, struct ism_dmb_entry *e)
 /* Ends the device's access and destroys the memory; keeps both when the former is impossible. */
 static int release_memory(struct ism_dev *dev, struct ism_dmb_entry *e)
 {
-	struct ism_memory m = memory_of(&e->dmb);
-	int r = e->block.va ? ism_memory_put(dev, &e->block) : unmap_memory(&dev->port, &m);
+	struct ism_memory m = memory_of(e);
+	int r = e->block.va ? ism_memory_put(dev, &e->block) : unmap_memory(dev, &m);
 
 	if (r < 0) {
 		e->state = ISM_DMB_KEPT;
 		return r;
 	}
-	e->dmb.va = NULL;
-	e->dmb.fd = -1;
+	forget_memory(e);
 	return 0;
 }
 
@@ -160,16 +144,15 @@ static void start_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, bool 
 /* @e's access by the device has ended with @result. */
 static void end_quarantine(struct ism_dev *dev, struct ism_dmb_entry *e, int result)
 {
-	struct ism_memory m = memory_of(&e->dmb);
+	struct ism_memory m = memory_of(e);
 
 	dev->port.counters.quarantined--;
 	if (result < 0) {
 		e->state = ISM_DMB_KEPT;
 		return;
 	}
-	drop_memory(&m);
-	e->dmb.va = NULL;
-	e->dmb.fd = -1;
+	ism_files_put(&dev->files, &m);
+	forget_memory(e);
 	if (e->confirmed)
 		free_entry(dev, e);
 	else
@@ -296,8 +279,8 @@ void ism_dmb_reap(struct ism_dev *dev)
 /* A file of its own, mapped already or with the command that registers it. */
 static int get_file(struct ism_dev *dev, uint32_t size, struct ism_memory *m)
 {
-	return zpci_caps(dev->port.z)->pipelined ? make_memory("ism-dmb", size, m) :
-						   map_memory(&dev->port, "ism-dmb", size, m);
+	return zpci_caps(dev->port.z)->pipelined ? ism_files_get(&dev->files, size, m) :
+						   map_memory(dev, size, m);
 }
 
 static int get_block(struct ism_dev *dev, uint32_t size, struct arena_block *b, struct ism_memory *m)
@@ -305,7 +288,7 @@ static int get_block(struct ism_dev *dev, uint32_t size, struct arena_block *b, 
 	int r = ism_memory_get(dev, size, b);
 
 	if (r == 0)
-		*m = (struct ism_memory){ .va = b->va, .size = b->size, .fd = -1, .iova = b->iova };
+		*m = (struct ism_memory){ .va = b->va, .size = b->size, .fd = -1, .ro = -1, .iova = b->iova };
 	return r;
 }
 
@@ -313,7 +296,7 @@ static int get_block(struct ism_dev *dev, uint32_t size, struct arena_block *b, 
 static int new_entry(struct ism_dev *dev, uint32_t size, bool block, struct ism_dmb_entry **ret)
 {
 	struct ism_dmb_entry *e;
-	struct ism_memory m = { .fd = -1 };
+	struct ism_memory m = { .fd = -1, .ro = -1 };
 	uint32_t idx;
 	int r;
 
@@ -330,6 +313,7 @@ static int new_entry(struct ism_dev *dev, uint32_t size, bool block, struct ism_
 	}
 	e->dmb = (struct ism_dmb){
 		.idx = idx, .size = size, .va = m.va, .fd = m.fd, .iova = m.iova };
+	e->ro = m.ro;
 	dev->dmbs[idx] = e;
 	dev->next_idx = idx + 1 < ISM_NR_DMBS ? idx + 1 : ISM_DMB_IDX_MIN;
 	*ret = e;
@@ -385,12 +369,12 @@ static int registered(struct ism_dev *dev, struct ism_dmb_entry *e, int r, uint1
 static int registered_together(struct ism_dev *dev, const struct ism_reg *g)
 {
 	struct ism_dmb_entry *e = entry_of(g->dmb);
-	struct ism_memory m = memory_of(&e->dmb);
+	struct ism_memory m = memory_of(e);
 
 	if (g->asked)
 		return registered(dev, e, g->ret, g->last_ret, g->token);
 	if (!g->mapped) {
-		drop_memory(&m);
+		ism_files_put(&dev->files, &m);
 		free_entry(dev, e);
 		return map_error(&dev->port, g->ret);
 	}
@@ -528,10 +512,28 @@ void ism_dmb_drop_all(struct ism_dev *dev)
 
 		if (!e)
 			continue;
-		m = memory_of(&e->dmb);
+		m = memory_of(e);
 		if (!e->block.va) /* those went with the door */
-			drop_memory(&m);
+			ism_files_put(&dev->files, &m);
 		free_entry(dev, e);
 	}
 	dev->leaving = NULL;
+	ism_files_fini(&dev->files);
+}
+
+bool ism_prepare_dmb(struct ism_dev *dev, uint32_t size, unsigned int upto)
+{
+	return good_size(size) && ism_files_prepare(&dev->files, size, upto);
+}
+
+void ism_drop_prepared(struct ism_dev *dev)
+{
+	ism_files_drop_spares(&dev->files);
+}
+
+int ism_dmb_readonly(struct ism_dmb *dmb)
+{
+	struct ism_dmb_entry *e = entry_of(dmb);
+
+	return e->ro >= 0 ? fd_steal(&e->ro) : fd_readonly(dmb->fd);
 }

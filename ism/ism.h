@@ -144,6 +144,16 @@ int ism_register_dmbs(struct ism_dev *dev, uint64_t rgid, uint32_t size, void *u
 	struct ism_dmb **v, unsigned int n);
 
 /*
+ * Makes the file of one more DMB of @size ahead, for the next that are registered; a size at a time. False:
+ * there are @upto already, or no memory. Nobody but this driver knows of them.
+ */
+bool ism_prepare_dmb(struct ism_dev *dev, uint32_t size, unsigned int upto);
+void ism_drop_prepared(struct ism_dev *dev);
+
+/* A read-only description of its file: the caller's, or -errno. */
+int ism_dmb_readonly(struct ism_dmb *dmb);
+
+/*
  * Unregisters. The DMB is invalid afterwards whatever is returned: no more handler calls for it.
  * Memory the device may still write is kept mapped until the quarantine ends or, where the device
  * refused to let go, until ism_close().

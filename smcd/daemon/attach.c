@@ -51,15 +51,14 @@ static int take(struct channel *ch, int *fds, unsigned int nfds)
 static int make_shared(struct channel *ch, int *theirs)
 {
 	struct attach *a = &ch->att;
-	int sv[2];
+	struct kit k;
+	int ret = kit_get(ch->d, KIT_SHARED, &k);
 
-	a->page = fd_memfd("smcd-user-peer", CHAN_PEER_SIZE);
-	if (a->page < 0)
-		return report(ch, "shared page", a->page);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-		return report(ch, "socket", -errno);
-	a->sock = sv[0];
-	*theirs = sv[1];
+	if (ret < 0)
+		return report(ch, "shared page and socket", ret);
+	a->page = k.fd;
+	a->sock = k.sock[0];
+	*theirs = k.sock[1];
 	return 0;
 }
 

@@ -193,12 +193,26 @@ int channel_open_rx(struct channel *ch)
 	return 0;
 }
 
+static int get_source(struct channel *ch, uint32_t ring)
+{
+	struct kit k;
+	int ret;
+
+	if (ring > 0)
+		return function_source_get(CHAN_CTL_SIZE, ring, &ch->send);
+	ret = kit_get(ch->d, KIT_CTL, &k);
+	if (ret == 0)
+		ch->send = (struct function_source){ .fd = k.fd, .map = k.map,
+			.head = CHAN_CTL_SIZE };
+	return ret;
+}
+
 int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
 {
 	uint32_t ring = ch->att.on ? 0 : size;
 	int ret;
 
-	ret = function_source_get(CHAN_CTL_SIZE, ring, &ch->send);
+	ret = get_source(ch, ring);
 	if (ret < 0)
 		return ret;
 	ch->cdc = function_slot_get(ch->fn);

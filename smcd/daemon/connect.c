@@ -117,7 +117,7 @@ static enum hs_step give_dmb(struct channel *ch)
 /* Sends the channel to the application: on its own socket, or with @sock on @l's. */
 static int give_to_app(struct channel *ch, struct listener *l, int sock)
 {
-	int fds[1 + IPC_FDS_ATTACHED] = { sock, fd_readonly(ch->dmb->fd), ch->send.fd,
+	int fds[1 + IPC_FDS_ATTACHED] = { sock, ism_dmb_readonly(ch->dmb), ch->send.fd,
 		ch->att.dmb, ch->att.page, ch->att.sock };
 	unsigned int nfds = ch->att.on ? IPC_FDS_ATTACHED : IPC_FDS_MEDIATED;
 	struct ipc_channel msg;
@@ -160,29 +160,30 @@ static void server_done(struct channel *ch)
 {
 	const struct clc_accept *peer = &ch->hs.peer;
 	struct listener *l = ch->listener;
-	int sv[2] = { -1, -1 }, ret;
+	struct kit k = { .sock = { -1, -1 } };
+	int ret;
 
 	attach_take(ch, peer->token, clc_code_size(peer->size_code));
 	ret = ch->want == IPC_PATH_ATTACHED && !ch->att.on ? -EOPNOTSUPP : 0;
 	if (ret == 0)
 		ret = channel_open_tx(ch, peer->token, clc_code_size(peer->size_code));
-	if (ret == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-		ret = -errno;
 	if (ret == 0)
-		ret = channel_go_live(ch, sv[0]);
+		ret = kit_get(ch->d, KIT_SOCK, &k);
+	if (ret == 0)
+		ret = channel_go_live(ch, k.sock[0]);
 	if (ret < 0) {
 		uint32_t diag = ret == -EOPNOTSUPP ? CLC_DECL_MODEUNSUPP : CLC_DECL_MEM;
 
-		fd_closep(&sv[0]);
-		fd_closep(&sv[1]);
+		fd_closep(&k.sock[0]);
+		fd_closep(&k.sock[1]);
 		send_reset(ch->link, ch->id, ch->peer_conn, diag);
 		refuse_peer(ch, -ret, diag, false, "it confirmed, but here: %s", strerror(-ret));
 		return;
 	}
 	lgr_joined(ch);
 	listener_delivered(l);
-	ret = give_to_app(ch, l, sv[1]);
-	fd_closep(&sv[1]);
+	ret = give_to_app(ch, l, k.sock[1]);
+	fd_closep(&k.sock[1]);
 	if (ret < 0)
 		channel_drop_app(ch);
 }

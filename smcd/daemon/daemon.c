@@ -199,7 +199,7 @@ static unsigned int poll_functions(struct daemon *d)
 	LL_FOREACH(d->functions, fn) {
 		n += function_poll(fn);
 		function_tend(fn);
-		stock_fill(fn);
+		stock_fill(fn, false);
 	}
 	return n;
 }
@@ -230,6 +230,18 @@ bool daemon_work(struct daemon *d)
 	channels_reap(d);
 	any |= clients_hear(d);
 	return any;
+}
+
+/* A piece of what will be wanted soon. False: there is nothing to be made. */
+static bool prepare(struct daemon *d)
+{
+	struct function *fn;
+
+	LL_FOREACH(d->functions, fn) {
+		if (stock_fill(fn, true))
+			return true;
+	}
+	return kits_fill(d);
 }
 
 /* DMBs in quarantine are released by polling, which a sleeper would put off for ever. */
@@ -280,7 +292,7 @@ int daemon_run(struct daemon *d)
 		} else if (!d->hot && d->now_ns - d->busy_ns >= spin_now(&d->spin, d->now_ns)) {
 			ret = sleep_until_event(d);
 			continue;
-		} else {
+		} else if (!prepare(d)) {
 			/* Whoever is to give us work may need this processor. */
 			sched_yield();
 		}
@@ -320,6 +332,7 @@ int daemon_init(struct daemon *d, const struct config *cfg)
 		log_err("event loop: %s", strerror(-ret));
 		return ret;
 	}
+	kits_init(d);
 	ret = open_socket(d);
 	for (i = 0; i < cfg->nr_functions && ret == 0; i++) {
 		if (!function_new(d, &cfg->functions[i]))
@@ -353,6 +366,7 @@ void daemon_deinit(struct daemon *d)
 	captures_drop_all(d);
 	while (d->functions)
 		function_free(d->functions);
+	kits_fini(d);
 	assert(accounts_empty(&d->accounts));
 	d->loop = loop_free(d->loop);
 }

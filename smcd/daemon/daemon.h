@@ -21,6 +21,7 @@
 #include "smcd/daemon/autosize.h"
 #include "smcd/daemon/config.h"
 #include "smcd/daemon/fair.h"
+#include "smcd/daemon/kit.h"
 #include "smcd/daemon/loop.h"
 #include "smcd/daemon/refuse.h"
 #include "smcd/daemon/spin.h"
@@ -66,6 +67,7 @@ struct daemon {
 	struct channel *channels;   /* hash by id */
 	struct channel *hot;	    /* list */
 	struct channel *reap;	    /* list: to be freed at the end of the turn */
+	struct kits kits;	    /* for the next channels */
 	struct trim trim;	    /* of channels */
 	uint32_t next_id;
 	uint32_t last_lgr; /* number of the youngest link group */

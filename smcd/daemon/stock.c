@@ -17,6 +17,8 @@ static struct dmb_user nobody = { .signal = on_signal, .use = "stock" };
 
 static void empty(struct function *fn, struct shelf *s)
 {
+	if (s->want)
+		ism_drop_prepared(fn->dev);
 	while (s->n)
 		function_dmb_retire(fn, s->dmb[--s->n]);
 	*s = (struct shelf){ 0 };
@@ -116,18 +118,33 @@ int stock_get(struct function *fn, uint64_t gid, uint32_t size, struct dmb_user 
 	return 0;
 }
 
-void stock_fill(struct function *fn)
+/* False: there is something left to do, for which there is time. */
+static bool fill(struct function *fn, struct shelf *s, bool idle)
 {
-	if (!fn->stock.low)
-		return;
-	fn->stock.low = false;
-	for (unsigned int i = 0; i < STOCK_SHELVES; i++) {
-		struct shelf *s = &fn->stock.shelf[i];
+	unsigned int need = s->want - s->n;
 
-		/* Nobody waits for it: an error is for whoever asks next. */
-		if (s->gid && s->n < (s->want + 1) / 2 && make(fn, s, s->want - s->n) < 0)
-			s->want = 0;
+	if (!s->gid || s->n >= (s->want + 1) / 2)
+		return true;
+	if (s->n > STOCK_LEAST) {
+		if (!idle || ism_prepare_dmb(fn->dev, s->size, need))
+			return false;
 	}
+	/* Nobody waits for it: an error is for whoever asks next. */
+	if (make(fn, s, need) < 0)
+		s->want = 0;
+	return true;
+}
+
+bool stock_fill(struct function *fn, bool idle)
+{
+	bool done = true;
+
+	if (!fn->stock.low || !function_up(fn))
+		return false;
+	for (unsigned int i = 0; i < STOCK_SHELVES && done; i++)
+		done = fill(fn, &fn->stock.shelf[i], idle);
+	fn->stock.low = !done;
+	return idle;
 }
 
 void stock_forget(struct function *fn, uint64_t gid)

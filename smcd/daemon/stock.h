@@ -23,6 +23,7 @@
 
 #define STOCK_SHELVES 4u /* of a function */
 #define STOCK_MAX     16u /* on a shelf */
+#define STOCK_LEAST   2u /* when a shelf has no more, it is filled at once */
 #define STOCK_BYTES   (512u * 1024u) /* on a shelf */
 #define STOCK_IDLE_NS UINT64_C(500000000)
 
@@ -50,8 +51,11 @@ void stock_init(struct function *fn);
 int stock_get(struct function *fn, uint64_t gid, uint32_t size, struct dmb_user *user,
 	struct ism_dmb **ret);
 
-/* Makes what shelves are short of; now is a good time for it. */
-void stock_fill(struct function *fn);
+/*
+ * Makes what shelves are short of: file by file while the daemon is @idle, then registers them together. True:
+ * it did so.
+ */
+bool stock_fill(struct function *fn, bool idle);
 
 /* Empties the shelves of a peer (0: all of them). */
 void stock_forget(struct function *fn, uint64_t gid);

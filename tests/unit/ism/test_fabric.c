@@ -343,6 +343,44 @@ static void test_register_together(void **state)
 	}
 }
 
+/* Files made ahead are DMBs like any other, and whoever is to look only cannot write them. */
+static void test_prepared(void **state)
+{
+	struct ism_dmb *dmb[4] = { 0 };
+	uint64_t word = 7;
+
+	for (int i = 0; i < 3; i++)
+		assert_true(ism_prepare_dmb(side[0].dev, SIZE, 3));
+	assert_false(ism_prepare_dmb(side[0].dev, SIZE, 3));
+	assert_false(ism_prepare_dmb(side[0].dev, SIZE + 1, 9));
+	assert_int_equal(ism_register_dmbs(side[0].dev, ism_gid(side[1].dev), SIZE, NULL, dmb, 4), 4);
+	assert_int_equal(side[0].dev->files.nspare, 0);
+	for (int i = 0; i < 4; i++) {
+		int ro = ism_dmb_readonly(dmb[i]);
+
+		assert_true(ro >= 0);
+		assert_ptr_equal(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ro, 0), MAP_FAILED);
+		fd_closep(&ro);
+		word++;
+		assert_int_equal(*(uint64_t *)dmb[i]->va, 0);
+		assert_int_equal(move1(1, dmb[i], 0, &word, 8, false), 0);
+		assert_int_equal(*(uint64_t *)dmb[i]->va, word);
+	}
+	/* another size takes the place of the one before */
+	assert_true(ism_prepare_dmb(side[0].dev, SIZE, 2));
+	assert_true(ism_prepare_dmb(side[0].dev, 2 * SIZE, 2));
+	assert_int_equal(side[0].dev->files.nspare, 1);
+	ism_drop_prepared(side[0].dev);
+	assert_int_equal(side[0].dev->files.nspare, 0);
+	/* what is over goes while nothing else happens, and is gone when the function sleeps */
+	for (int i = 0; i < 4; i++)
+		ism_retire_dmb(side[0].dev, dmb[i]);
+	POLL_UNTIL(0, ism_counters(side[0].dev)->quarantined == 0);
+	ism_irq_arm(side[0].dev);
+	assert_int_equal(side[0].dev->files.nover, 0);
+	ism_irq_disarm(side[0].dev);
+}
+
 static unsigned int indexes_used(int n)
 {
 	unsigned int used = 0;
@@ -403,6 +441,7 @@ static int run_together(void)
 		RIG_TEST(test_run),
 		RIG_TEST(test_alignment),
 		RIG_TEST(test_register_together),
+		RIG_TEST(test_prepared),
 		RIG_TEST(test_register_refused),
 		RIG_TEST(test_retire),
 		RIG_TEST(test_retire_refused),
