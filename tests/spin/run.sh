@@ -16,7 +16,7 @@ verify() {
 	spin "${@/#/-D}" -a "$model"
 	# Exhaustive search for assertions and dead ends; COLLAPSE packs the states.
 	"$cc" -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=1024 -o pan pan.c
-	out=$(timeout 170 ./pan -m100000) || true
+	out=$(timeout 290 ./pan -m100000) || true
 	if grep -qE 'max search depth too small|reached -DMEMLIM|Search not completed' <<<"$out" &&
 		! grep -q '^pan:1:' <<<"$out"; then
 		echo "$out"
