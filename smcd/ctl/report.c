@@ -168,6 +168,8 @@ static void print_stats(FILE *out, struct json_object *root)
 		{ "Connects refused", "connects_refused" },
 		{ "Downgrades", "downgrades" },
 		{ "DMBs from stock", "from_stock" },
+		{ "connections reused", "reused" },
+		{ "send files reused", "send_kept" },
 		{ "Protocol errors", "protocol_errors" },
 		{ "Listeners", "listeners" },
 		{ "Peers", "peers" },

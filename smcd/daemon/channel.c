@@ -17,6 +17,83 @@
 #include "vfio/base/fd.h"
 #include "vfio/base/log.h"
 
+/* ---- what one leaves to the next ------------------------------------------------------------ */
+
+static uint64_t send_bytes(const struct function_source *send)
+{
+	return send->head + send->size;
+}
+
+void legacy_move(struct legacy *l, struct legacy *from)
+{
+	*l = *from;
+	for (unsigned int i = 0; i < CHAN_SEND_SLOTS; i++) {
+		if (l->slot[i].from)
+			l->slot[i].from->heir = &l->slot[i];
+	}
+	*from = (struct legacy){ 0 };
+}
+
+static void slot_drop(struct daemon *d, uid_t uid, struct legacy_slot *s)
+{
+	if (s->from)
+		s->from->heir = NULL;
+	if (s->send.map)
+		account_release(&d->accounts, uid, ACCOUNT_BYTES, send_bytes(&s->send));
+	function_source_free(&s->send);
+	*s = (struct legacy_slot){ 0 };
+}
+
+void legacy_drop(struct daemon *d, uid_t uid, struct legacy *l)
+{
+	for (unsigned int i = 0; i < CHAN_SEND_SLOTS; i++)
+		slot_drop(d, uid, &l->slot[i]);
+}
+
+/* @ch has ended, and is charged for nothing any more. */
+static void bequeath(struct channel *ch)
+{
+	struct legacy_slot *s = ch->heir;
+
+	if (!s)
+		return;
+	s->from = NULL;
+	ch->heir = NULL;
+	if (!ch->send.map || account_charge(&ch->d->accounts, ch->uid, ACCOUNT_BYTES,
+		send_bytes(&ch->send)) < 0)
+		return;
+	s->send = ch->send;
+	ch->send = (struct function_source){ .fd = -1 };
+}
+
+/* A send file with a ring of @ring bytes from a channel before, as if it were new. */
+static bool inherit(struct channel *ch, uint32_t ring)
+{
+	unsigned int i, use = 0;
+	struct legacy_slot *s;
+
+	for (i = 0; i < CHAN_SEND_SLOTS; i++) {
+		s = &ch->legacy.slot[i];
+		if (s->send.map && s->send.size == ring)
+			break;
+		/* Rather than one that will be of use. */
+		if (!s->from)
+			use = i;
+	}
+	ch->send_slot = i < CHAN_SEND_SLOTS ? i : use;
+	s = &ch->legacy.slot[ch->send_slot];
+	ch->send_kept = i < CHAN_SEND_SLOTS;
+	ch->d->stats.send_kept += ch->send_kept;
+	if (ch->send_kept) {
+		account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, send_bytes(&s->send));
+		ch->send = s->send;
+		s->send = (struct function_source){ .fd = -1 };
+		memset(ch->send.map, 0, CHAN_CTL_SIZE);
+	}
+	slot_drop(ch->d, ch->uid, s);
+	return ch->send_kept;
+}
+
 /* ---- coming ---------------------------------------------------------------------------------- */
 
 /* What a channel holds. Until the peer's DMB is known the largest send ring is charged. */
@@ -198,6 +275,8 @@ static int get_source(struct channel *ch, uint32_t ring)
 	struct kit k;
 	int ret;
 
+	if (inherit(ch, ring))
+		return 0;
 	if (ring > 0)
 		return function_source_get(CHAN_CTL_SIZE, ring, &ch->send);
 	ret = kit_get(ch->d, KIT_CTL, &k);
@@ -242,6 +321,9 @@ void channel_fill_info(const struct channel *ch, struct ipc_channel *msg)
 		.path = ch->att.on ? IPC_PATH_ATTACHED : IPC_PATH_MEDIATED,
 		.port = ch->port,
 		.side = ch->server ? CHAN_SERVER : CHAN_CLIENT,
+		.on = ch->on,
+		.slot = ch->send_slot,
+		.kept = ch->send_kept,
 	};
 	memcpy(msg->peer, ch->peer, sizeof(msg->peer));
 	memcpy(msg->service, ch->service, sizeof(msg->service));
@@ -263,6 +345,7 @@ int channel_go_live(struct channel *ch, int sock)
 	loop_timer_cancel(ch->d->loop, &ch->timer);
 	ch->phase = CHANNEL_LIVE;
 	ch->close.state = SMC_ACTIVE;
+	ch->listener_id = ch->listener ? ch->listener->id : 0;
 	ch->listener = NULL;
 	channel_publish(ch, 0);
 	/* The peer may have written before we listened: the first service looks at the CDC. */
@@ -394,13 +477,30 @@ void channel_drop_app(struct channel *ch)
 	}
 }
 
+void channel_leave(struct channel *ch)
+{
+	int fd = ch->sock.fd;
+
+	struct legacy_slot *s = &ch->legacy.slot[ch->send_slot];
+
+	loop_del(ch->d->loop, &ch->sock);
+	ch->sock.fd = -1;
+	s->from = ch;
+	ch->heir = s;
+	client_keep(ch, fd);
+	if (ch->phase == CHANNEL_DEAD)
+		reap_later(ch);
+}
+
 static void channel_free(struct channel *ch)
 {
 	close_socket(ch);
 	HASH_DEL(ch->d->channels, ch);
-	function_source_free(&ch->send);
 	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, ch->bytes_charged);
 	account_release(&ch->d->accounts, ch->uid, ACCOUNT_CHANNELS, 1);
+	legacy_drop(ch->d, ch->uid, &ch->legacy);
+	bequeath(ch);
+	function_source_free(&ch->send);
 	free(ch);
 }
 

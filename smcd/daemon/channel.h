@@ -49,6 +49,19 @@ enum channel_phase {
 	CHANNEL_DEAD,
 };
 
+/*
+ * What channels leave to the next one on the same connection: their send files. Nobody but that
+ * application ever had them, and what is in them is that application's own. They are charged to the user.
+ */
+struct legacy_slot {
+	struct channel *from;	     /* whose it is, and who has not ended yet */
+	struct function_source send; /* map NULL: none, or not yet */
+};
+
+struct legacy {
+	struct legacy_slot slot[CHAN_SEND_SLOTS];
+};
+
 struct channel {
 	struct daemon *d;
 	uint32_t id;
@@ -81,6 +94,12 @@ struct channel {
 	uint32_t rx_size;
 	uint32_t tx_size;
 	struct function_source send; /* control page and send ring */
+	uint32_t send_slot;	     /* of the connection */
+	bool send_kept;		     /* the application has it mapped already */
+	struct legacy legacy;	     /* what is in the other slots */
+	struct legacy_slot *heir;    /* who gets send after the end */
+	uint32_t listener_id;	     /* server: who got it */
+	uint32_t on;		     /* server: the channel whose connection it has; 0: a new one */
 	uint8_t *cdc;
 	struct stream s;
 	struct smc_close close;
@@ -123,6 +142,10 @@ struct channel_params {
 	uint32_t want; /* IPC_PATH_* */
 };
 
+/* *from is empty afterwards. */
+void legacy_move(struct legacy *l, struct legacy *from);
+void legacy_drop(struct daemon *d, uid_t uid, struct legacy *l);
+
 /* The DMB size for an application that wants @rcvbuf bytes; 0: automatic. */
 uint32_t channel_rx_size(const struct daemon *d, uint32_t rcvbuf);
 
@@ -159,6 +182,8 @@ void channel_fade(struct channel *ch);
  * The application is gone or forbidden: closes its socket; the channel goes on as far as it must.
  */
 void channel_drop_app(struct channel *ch);
+/* The application has closed it, and goes on to use its connection. */
+void channel_leave(struct channel *ch);
 /* Frees what was put on the reap list. */
 void channels_reap(struct daemon *d);
 

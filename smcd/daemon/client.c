@@ -22,6 +22,9 @@ struct client {
 	struct loop_timer silence;
 	struct sock_peer who;
 	bool fresh; /* it was not looked at yet, and is no source of the loop */
+	uint32_t kept; /* the channel that has left it; 0: none has. Its user can do without */
+	uint32_t listener; /* its accepted channels' (it is no source of the loop, either); 0: it will speak */
+	struct legacy legacy;
 	struct client *prev, *next;
 };
 
@@ -47,11 +50,15 @@ void ipc_refuse(int fd, int err, uint32_t diag, const char *text)
 	fd_closep(&fd);
 }
 
-/* Frees the client; its descriptor is the caller's. */
-static int release(struct client *c)
+/* Frees the client; its descriptor, and what a channel left, is the caller's (@legacy NULL: nobody's). */
+static int release(struct client *c, struct legacy *legacy)
 {
 	int fd = c->sock.fd;
 
+	if (legacy)
+		legacy_move(legacy, &c->legacy);
+	else
+		legacy_drop(c->d, c->who.uid, &c->legacy);
 	loop_del(c->d->loop, &c->sock);
 	loop_timer_cancel(c->d->loop, &c->silence);
 	account_release(&c->d->accounts, c->who.uid, ACCOUNT_CLIENTS, 1);
@@ -62,7 +69,7 @@ static int release(struct client *c)
 
 static void drop(struct client *c)
 {
-	int fd = release(c);
+	int fd = release(c, NULL);
 
 	fd_closep(&fd);
 }
@@ -71,8 +78,9 @@ static void on_silence(struct loop_timer *timer)
 {
 	struct client *c = CONTAINER(timer, struct client, silence);
 
-	log_debug("pid %d (uid %u) connected and said nothing; dropped", (int)c->who.pid,
-		(unsigned int)c->who.uid);
+	if (!c->kept)
+		log_debug("pid %d (uid %u) connected and said nothing; dropped", (int)c->who.pid,
+			(unsigned int)c->who.uid);
 	drop(c);
 }
 
@@ -88,17 +96,22 @@ static void on_first(struct client *c, const union first_message *m, size_t len)
 {
 	struct daemon *d = c->d;
 	struct sock_peer who = c->who;
+	struct legacy legacy;
+	int fd;
 
-	if (ipc_check_connect(m, len) == 0)
-		connect_start(d, release(c), &who, &m->connect);
-	else if (ipc_check_listen(m, len) == 0)
-		listener_start(d, release(c), &who, &m->listen);
-	else if (ipc_check_query(m, len) == 0)
-		query_answer(d, release(c), m->query.what);
-	else if (ipc_check_capture(m, len) == 0)
-		capture_start(d, release(c), &who, &m->capture);
-	else
+	if (ipc_check_connect(m, len) == 0) {
+		d->stats.reused += c->kept != 0;
+		fd = release(c, &legacy);
+		connect_start(d, fd, &who, &legacy, &m->connect);
+	} else if (ipc_check_listen(m, len) == 0) {
+		listener_start(d, release(c, NULL), &who, &m->listen);
+	} else if (ipc_check_query(m, len) == 0) {
+		query_answer(d, release(c, NULL), m->query.what);
+	} else if (ipc_check_capture(m, len) == 0) {
+		capture_start(d, release(c, NULL), &who, &m->capture);
+	} else {
 		malformed(c);
+	}
 }
 
 /* False: it has said nothing yet. */
@@ -126,12 +139,28 @@ static void on_readable(struct loop_source *src, short revents)
 	hear(CONTAINER(src, struct client, sock));
 }
 
-static int add(struct daemon *d, int fd, const struct sock_peer *who)
+/* A connection that was kept makes room for one that says something. */
+static bool drop_kept(struct daemon *d, uid_t uid)
+{
+	struct client *c;
+
+	DL_FOREACH(d->clients, c) {
+		if (c->kept && c->who.uid == uid) {
+			drop(c);
+			return true;
+		}
+	}
+	return false;
+}
+
+static int add(struct daemon *d, int fd, const struct sock_peer *who, struct client **ret_c)
 {
 	struct client *c;
 	int ret;
 
-	ret = account_charge(&d->accounts, who->uid, ACCOUNT_CLIENTS, 1);
+	do {
+		ret = account_charge(&d->accounts, who->uid, ACCOUNT_CLIENTS, 1);
+	} while (ret == -EDQUOT && drop_kept(d, who->uid));
 	if (ret < 0)
 		return ret;
 	c = calloc(1, sizeof(*c));
@@ -146,7 +175,52 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who)
 	c->fresh = true;
 	d->clients_fresh = true;
 	DL_APPEND(d->clients, c);
+	*ret_c = c;
 	return 0;
+}
+
+void client_keep(struct channel *ch, int fd)
+{
+	const struct sock_peer who = { .uid = ch->uid, .pid = ch->pid };
+	struct client *c;
+
+	if (add(ch->d, fd, &who, &c) < 0) {
+		legacy_drop(ch->d, ch->uid, &ch->legacy);
+		fd_closep(&fd);
+		return;
+	}
+	c->kept = ch->id;
+	c->listener = ch->listener_id;
+	legacy_move(&c->legacy, &ch->legacy);
+	if (!c->listener)
+		return;
+	c->fresh = false;
+	if (loop_timer_set(ch->d->loop, &c->silence, clock_ns() + CLIENT_KEPT_NS) < 0)
+		drop(c);
+}
+
+int client_reuse(struct channel *ch, const struct listener *l)
+{
+	struct client *c;
+
+	DL_FOREACH(ch->d->clients, c) {
+		if (c->listener == l->id) {
+			ch->on = c->kept;
+			ch->d->stats.reused++;
+			return release(c, &ch->legacy);
+		}
+	}
+	return -1;
+}
+
+void clients_forget(struct daemon *d, const struct listener *l)
+{
+	struct client *c, *tmp;
+
+	DL_FOREACH_SAFE(d->clients, c, tmp) {
+		if (c->listener == l->id)
+			drop(c);
+	}
 }
 
 /* It has not spoken yet. */
@@ -155,9 +229,10 @@ static void wait_for(struct client *c)
 	int ret = loop_add(c->d->loop, &c->sock);
 
 	if (ret == 0)
-		ret = loop_timer_set(c->d->loop, &c->silence, clock_ns() + CLIENT_SILENCE_NS);
+		ret = loop_timer_set(c->d->loop, &c->silence, clock_ns() +
+			(c->kept ? CLIENT_KEPT_NS : CLIENT_SILENCE_NS));
 	if (ret < 0)
-		ipc_refuse(release(c), -ret, 0, "");
+		ipc_refuse(release(c, NULL), -ret, 0, "");
 }
 
 bool clients_hear(struct daemon *d)
@@ -182,6 +257,7 @@ static void welcome(struct daemon *d, int fd)
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	struct sock_peer who;
+	struct client *c;
 	int ret;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
@@ -189,7 +265,7 @@ static void welcome(struct daemon *d, int fd)
 		return;
 	}
 	who = (struct sock_peer){ .uid = cred.uid, .pid = cred.pid };
-	ret = add(d, fd, &who);
+	ret = add(d, fd, &who, &c);
 	if (ret < 0)
 		ipc_refuse(fd, -ret, 0, ret == -EDQUOT ? "too many connections of this user" : "");
 }

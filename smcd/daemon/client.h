@@ -18,6 +18,7 @@
 #include "smcd/daemon/daemon.h"
 
 #define CLIENT_SILENCE_NS UINT64_C(5000000000)
+#define CLIENT_KEPT_NS	  UINT64_C(200000000) /* the same of one that a channel has left */
 #define LISTENER_BACKLOG  64u
 #define LISTENER_BACKLOG_MAX 1024u
 
@@ -25,6 +26,7 @@ struct listener {
 	struct daemon *d;
 	struct loop_source sock;
 	struct sock_peer who;
+	uint32_t id; /* of all that there were */
 	uint16_t port;
 	char service[IPC_NAME_MAX];
 	uint32_t backlog;
@@ -45,6 +47,12 @@ void client_on_accept(struct loop_source *src, short revents);
  * somebody gave back before it connected is back. True: there were some.
  */
 bool clients_hear(struct daemon *d);
+/* @ch's application has left it: @fd is a client again, or its listener's. Takes what there is of legacy. */
+void client_keep(struct channel *ch, int fd);
+/* Gives @ch, which @l accepts, a connection that another one left. Its descriptor, or -1. */
+int client_reuse(struct channel *ch, const struct listener *l);
+/* @l goes. */
+void clients_forget(struct daemon *d, const struct listener *l);
 void clients_drop_all(struct daemon *d);
 unsigned int clients_count(const struct daemon *d);
 

@@ -114,26 +114,43 @@ static enum hs_step give_dmb(struct channel *ch)
 	return hs_dmb(&ch->hs, ch->dmb->token, clc_size_code(ch->rx_size));
 }
 
+/* What goes with IPC_CHANNEL. */
+static unsigned int fds_for_app(const struct channel *ch, int sock, int ro, int *fds)
+{
+	unsigned int n = 0;
+
+	if (sock >= 0)
+		fds[n++] = sock;
+	fds[n++] = ro;
+	if (!ch->send_kept)
+		fds[n++] = ch->send.fd;
+	if (ch->att.on) {
+		fds[n++] = ch->att.dmb;
+		fds[n++] = ch->att.page;
+		fds[n++] = ch->att.sock;
+	}
+	return n;
+}
+
 /* Sends the channel to the application: on its own socket, or with @sock on @l's. */
 static int give_to_app(struct channel *ch, struct listener *l, int sock)
 {
-	int fds[1 + IPC_FDS_ATTACHED] = { sock, ism_dmb_readonly(ch->dmb), ch->send.fd,
-		ch->att.dmb, ch->att.page, ch->att.sock };
-	unsigned int nfds = ch->att.on ? IPC_FDS_ATTACHED : IPC_FDS_MEDIATED;
+	int fds[1 + IPC_FDS_ATTACHED], ro = ism_dmb_readonly(ch->dmb), ret;
 	struct ipc_channel msg;
+	unsigned int nfds;
 	ssize_t len;
-	int ret;
 
-	if (fds[1] < 0)
-		return fds[1];
+	if (ro < 0)
+		return ro;
+	nfds = fds_for_app(ch, sock, ro, fds);
 	channel_fill_info(ch, &msg);
 	if (l) {
-		ret = listener_send(l, &msg, fds, nfds + 1);
+		ret = listener_send(l, &msg, fds, nfds);
 	} else {
-		len = fd_send(ch->sock.fd, &msg, sizeof(msg), &fds[1], nfds, MSG_DONTWAIT);
+		len = fd_send(ch->sock.fd, &msg, sizeof(msg), fds, nfds, MSG_DONTWAIT);
 		ret = len < 0 ? (int)len : 0;
 	}
-	fd_closep(&fds[1]);
+	fd_closep(&ro);
 	attach_drop(&ch->att);
 	return ret;
 }
@@ -155,35 +172,49 @@ static void client_done(struct channel *ch)
 		channel_drop_app(ch);
 }
 
+/* Our end, and the application's (-1) if it has that not yet. */
+static int get_socket(struct channel *ch, const struct listener *l, int sock[2])
+{
+	struct kit k;
+	int ret;
+
+	sock[0] = client_reuse(ch, l);
+	if (sock[0] >= 0)
+		return 0;
+	ret = kit_get(ch->d, KIT_SOCK, &k);
+	if (ret == 0)
+		memcpy(sock, k.sock, sizeof(k.sock));
+	return ret;
+}
+
 /* The client is ACTIVE already: from here on failure is an abort. */
 static void server_done(struct channel *ch)
 {
 	const struct clc_accept *peer = &ch->hs.peer;
 	struct listener *l = ch->listener;
-	struct kit k = { .sock = { -1, -1 } };
-	int ret;
+	int sock[2] = { -1, -1 }, ret;
 
 	attach_take(ch, peer->token, clc_code_size(peer->size_code));
 	ret = ch->want == IPC_PATH_ATTACHED && !ch->att.on ? -EOPNOTSUPP : 0;
 	if (ret == 0)
+		ret = get_socket(ch, l, sock);
+	if (ret == 0)
 		ret = channel_open_tx(ch, peer->token, clc_code_size(peer->size_code));
 	if (ret == 0)
-		ret = kit_get(ch->d, KIT_SOCK, &k);
-	if (ret == 0)
-		ret = channel_go_live(ch, k.sock[0]);
+		ret = channel_go_live(ch, sock[0]);
 	if (ret < 0) {
 		uint32_t diag = ret == -EOPNOTSUPP ? CLC_DECL_MODEUNSUPP : CLC_DECL_MEM;
 
-		fd_closep(&k.sock[0]);
-		fd_closep(&k.sock[1]);
+		fd_closep(&sock[0]);
+		fd_closep(&sock[1]);
 		send_reset(ch->link, ch->id, ch->peer_conn, diag);
 		refuse_peer(ch, -ret, diag, false, "it confirmed, but here: %s", strerror(-ret));
 		return;
 	}
 	lgr_joined(ch);
 	listener_delivered(l);
-	ret = give_to_app(ch, l, k.sock[1]);
-	fd_closep(&k.sock[1]);
+	ret = give_to_app(ch, l, sock[1]);
+	fd_closep(&sock[1]);
 	if (ret < 0)
 		channel_drop_app(ch);
 }
@@ -431,7 +462,7 @@ static void refuse_connect(struct daemon *d, int fd, const struct sock_peer *who
 	ipc_refuse(fd, f->error, f->diag, f->text);
 }
 
-void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
+void connect_start(struct daemon *d, int fd, const struct sock_peer *who, struct legacy *legacy,
 	const struct ipc_connect *msg)
 {
 	uint32_t timeout = msg->timeout_ms ? msg->timeout_ms : TIMEOUT_DEFAULT_MS;
@@ -455,10 +486,12 @@ void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
 	if (f.error != 0) {
 		f.peer_gid = a.gid;
 		f.port = a.port;
+		legacy_drop(d, who->uid, legacy);
 		refuse_connect(d, fd, who, msg, &f);
 		return;
 	}
 	ch->sock = (struct loop_source){ .fd = fd, .events = POLLIN, .fn = channel_on_sock };
+	legacy_move(&ch->legacy, legacy);
 	set_out(ch, &a, timeout < TIMEOUT_MAX_MS ? timeout : TIMEOUT_MAX_MS);
 }
 

@@ -22,7 +22,7 @@ struct sock_peer {
 /*
  * An application's CONNECT on @fd, which is taken over: becomes a channel's socket or is answered.
  */
-void connect_start(struct daemon *d, int fd, const struct sock_peer *who,
+void connect_start(struct daemon *d, int fd, const struct sock_peer *who, struct legacy *legacy,
 	const struct ipc_connect *msg);
 
 /* From the link. */

@@ -41,6 +41,8 @@ struct daemon_stats {
 	uint64_t connects_refused;
 	uint64_t downgrades; /* channels whose DMB is smaller than wanted */
 	uint64_t from_stock; /* channels whose DMB had been made ahead */
+	uint64_t reused;     /* channels on a connection that one before had left */
+	uint64_t send_kept;  /* whose send file was that of one before */
 	uint64_t protocol_errors; /* of applications and peers */
 	uint64_t held_back; /* stores of much that were cut short for somebody who moves little */
 };
@@ -70,6 +72,7 @@ struct daemon {
 	struct kits kits;	    /* for the next channels */
 	struct trim trim;	    /* of channels */
 	uint32_t next_id;
+	uint32_t last_listener; /* id of the youngest */
 	uint32_t last_lgr; /* number of the youngest link group */
 
 	struct loop_source accept;

@@ -123,6 +123,7 @@ static void cancel_handshakes(struct listener *l)
 static void drop(struct listener *l)
 {
 	cancel_handshakes(l);
+	clients_forget(l->d, l);
 	loop_del(l->d->loop, &l->sock);
 	fd_closep(&l->sock.fd);
 	account_release(&l->d->accounts, l->who.uid, ACCOUNT_LISTENERS, 1);
@@ -169,6 +170,9 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who, const stru
 		return -ENOMEM;
 	}
 	l->d = d;
+	do {
+		l->id = ++d->last_listener;
+	} while (l->id == 0);
 	l->who = *who;
 	l->port = port;
 	l->backlog = msg->backlog ? msg->backlog : LISTENER_BACKLOG;

@@ -456,6 +456,8 @@ static void report_stats(struct daemon *d, struct json_object *root)
 	put_int(root, "connects_refused", d->stats.connects_refused);
 	put_int(root, "downgrades", d->stats.downgrades);
 	put_int(root, "from_stock", d->stats.from_stock);
+	put_int(root, "reused", d->stats.reused);
+	put_int(root, "send_kept", d->stats.send_kept);
 	put_int(root, "protocol_errors", d->stats.protocol_errors);
 	put_int(root, "held_back", d->stats.held_back);
 	put_int(root, "spin_ns", d->spin.cur_ns);

@@ -486,6 +486,11 @@ static void on_message(struct channel *ch, uint16_t type)
 			channel_detach(ch, 0); /* it told its peer itself */
 		}
 		break;
+	case CHAN_LEAVE:
+		on_message(ch, CHAN_CLOSE);
+		if (ch->sock.fd >= 0)
+			channel_leave(ch);
+		break;
 	case CHAN_ABORT:
 		channel_abort(ch, ECONNABORTED);
 		break;

@@ -36,6 +36,11 @@
  * The socket's end of file tells each side that the other is gone. CHAN_CLOSE before it means an
  * orderly close: the daemon delivers what is in the send ring. End of file without it means that
  * the application died: the peer gets the abort CDC.
+ *
+ * CHAN_LEAVE is CHAN_CLOSE of an application that is going to have another channel soon: the connection is then as
+ * one that was just made, and the next CONNECT is sent on it; an accepted channel's is for the next that its listener
+ * gets. Send files stay, too, in one of CHAN_SEND_SLOTS: one whose channel has ended is used again. Nobody
+ * but the two ends of this connection has ever had them, and all that is in them is the application's own.
  */
 #ifndef SMCDU_IPC_CHAN_H
 #define SMCDU_IPC_CHAN_H
@@ -105,11 +110,12 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared
  * connection. Only the daemon sends descriptors.
  */
 #define IPC_MAGIC     0x534d4344u /* "SMCD" */
-#define IPC_VERSION   1u
+#define IPC_VERSION   2u
 #define IPC_NAME_MAX  64u  /* peer and service names, NUL-terminated */
 #define IPC_TEXT_MAX  256u
 #define IPC_FDS_MEDIATED 2u /* descriptors of IPC_CHANNEL, without a listener's */
 #define IPC_FDS_ATTACHED 5u
+#define CHAN_SEND_SLOTS	 2u /* of a connection: a channel may not have ended when the next one begins */
 
 enum ipc_type {
 	/* Application, first message of a connection. */
@@ -121,11 +127,13 @@ enum ipc_type {
 	CHAN_BELL = 16,
 	CHAN_CLOSE = 17,
 	CHAN_ABORT = 18,
+	CHAN_LEAVE = 19, /* CHAN_CLOSE, and the connection stays for another channel */
 	/* Daemon. */
 	IPC_ERROR = 32,	    /* then the daemon closes */
 	/*
 	 * Answer to CONNECT: fds {DMB, send file}, attached also {peer's DMB, struct chan_peer,
-	 * socket to the peer}; on a listener {socket to the daemon} comes before.
+	 * socket to the peer}; on a listener {socket to the daemon} comes before if it is a
+	 * new one. A send file that is kept is left out.
 	 */
 	IPC_CHANNEL = 33,
 	IPC_LISTENING = 34, /* answer to LISTEN */
@@ -211,7 +219,7 @@ struct ipc_record {
 	uint8_t data[IPC_RECORD_DATA];
 };
 
-struct ipc_simple { /* CHAN_BELL, CHAN_CLOSE, CHAN_ABORT, CHAN_WAKE, IPC_RESULT, IPC_CAPTURING */
+struct ipc_simple { /* CHAN_BELL to CHAN_LEAVE, CHAN_WAKE, IPC_RESULT, IPC_CAPTURING */
 	struct ipc_hdr hdr;
 };
 
@@ -238,6 +246,10 @@ struct ipc_channel {
 	uint32_t path;	    /* IPC_PATH_* */
 	uint32_t port;
 	uint32_t side;	    /* CHAN_CLIENT or CHAN_SERVER */
+	uint32_t on;	    /* on a listener: the channel whose connection this one has; 0: a new one */
+	uint32_t slot;	    /* the send file's on this connection, below CHAN_SEND_SLOTS */
+	uint32_t kept;	    /* 1: it is there from a channel before, zeroed, and not in fds */
+	uint32_t reserved;
 	char peer[IPC_NAME_MAX];
 	char service[IPC_NAME_MAX];
 };
@@ -252,7 +264,7 @@ _Static_assert(sizeof(struct ipc_hdr) == 8, "ipc");
 _Static_assert(sizeof(struct ipc_connect) == 152, "ipc");
 _Static_assert(sizeof(struct ipc_listen) == 88, "ipc");
 _Static_assert(sizeof(struct ipc_error) == 272, "ipc");
-_Static_assert(sizeof(struct ipc_channel) == 184, "ipc");
+_Static_assert(sizeof(struct ipc_channel) == 200, "ipc");
 _Static_assert(sizeof(struct ipc_record) == 712, "ipc");
 
 static inline struct ipc_hdr ipc_hdr(enum ipc_type type)

@@ -23,7 +23,7 @@ static bool ring_size_valid(uint32_t size)
 
 static bool description_valid(const struct ipc_channel *m)
 {
-	return ring_size_valid(m->rx_size) && ring_size_valid(m->tx_size) &&
+	return m->kept <= 1 && m->slot < CHAN_SEND_SLOTS && ring_size_valid(m->rx_size) && ring_size_valid(m->tx_size) &&
 	       (m->order == CDC_LITTLE || m->order == CDC_BIG) &&
 	       (m->path == IPC_PATH_MEDIATED || m->path == IPC_PATH_ATTACHED) &&
 	       m->side <= CHAN_SERVER && memchr(m->peer, '\0', sizeof(m->peer)) &&
@@ -60,38 +60,68 @@ static void unmap_all(struct range *v, size_t n)
 
 static void channel_free(struct smcdu_channel *ch)
 {
-	struct range v[4] = {
+	struct range v[3 + CHAN_SEND_SLOTS] = {
 		{ (uintptr_t)ch->dmb, ch->dmb_len },
-		{ (uintptr_t)ch->ctl, ch->ctl_len },
 		{ (uintptr_t)ch->peer.dmb, ch->peer.dmb_len },
 		{ (uintptr_t)ch->peer.page, CHAN_PEER_SIZE },
 	};
 
-	unmap_all(v, 4);
+	for (unsigned int i = 0; i < CHAN_SEND_SLOTS; i++)
+		v[3 + i] = (struct range){ (uintptr_t)ch->send[i].map, ch->send[i].len };
+	unmap_all(v, 3 + CHAN_SEND_SLOTS);
 	fd_closep(&ch->peer.sock);
 	wait_fini(&ch->wait);
 	fd_closep(&ch->sock);
+	home_put(ch->home);
 	free(ch);
+}
+
+static int not_sealed(void)
+{
+	return lib_fail(-EPROTO, "the daemon's channel memory is not sealed or too small");
+}
+
+/* The send file: @fd, or what is mapped in its slot. */
+static int map_send(struct smcdu_channel *ch, const struct ipc_channel *m, int fd)
+{
+	size_t len = CHAN_CTL_SIZE + (m->path == IPC_PATH_MEDIATED ? (size_t)m->tx_size : 0);
+	struct lib_send *send = &ch->send[m->slot];
+	void *p;
+
+	if (m->kept) {
+		if (!send->map || send->len != len)
+			return lib_fail(-EPROTO, "the daemon names a send buffer that is not there");
+	} else {
+		if (fd_check_sealed(fd, len) < 0)
+			return not_sealed();
+		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (p == MAP_FAILED)
+			return lib_fail(-ENOMEM, "cannot map the send buffer");
+		if (send->map)
+			munmap(send->map, send->len);
+		*send = (struct lib_send){ .map = p, .len = len };
+	}
+	ch->ctl = send->map;
+	if (m->path == IPC_PATH_MEDIATED)
+		ch->tx.ring = (uint8_t *)send->map + CHAN_CTL_SIZE + CDC_SIZE;
+	return 0;
 }
 
 static int map_memory(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int ctl_fd)
 {
 	void *p;
+	int r;
 
 	ch->dmb_len = m->rx_size;
-	ch->ctl_len = CHAN_CTL_SIZE + (m->path == IPC_PATH_MEDIATED ? (size_t)m->tx_size : 0);
-	if (fd_check_sealed(dmb_fd, ch->dmb_len) < 0 || fd_check_sealed(ctl_fd, ch->ctl_len) < 0)
-		return lib_fail(-EPROTO, "the daemon's channel memory is not sealed or too small");
+	if (fd_check_sealed(dmb_fd, ch->dmb_len) < 0)
+		return not_sealed();
 	p = mmap(NULL, ch->dmb_len, PROT_READ, MAP_SHARED, dmb_fd, 0);
 	if (p == MAP_FAILED)
 		return lib_fail(-ENOMEM, "cannot map the receive buffer");
 	ch->dmb = p;
-	p = mmap(NULL, ch->ctl_len, PROT_READ | PROT_WRITE, MAP_SHARED, ctl_fd, 0);
-	if (p == MAP_FAILED)
-		return lib_fail(-ENOMEM, "cannot map the send buffer");
-	ch->ctl = p;
-	if (m->path == IPC_PATH_MEDIATED)
-		ch->tx.ring = (uint8_t *)p + CHAN_CTL_SIZE + CDC_SIZE;
+	r = map_send(ch, m, ctl_fd);
+	if (r < 0)
+		return r;
 	ch->tx.size = m->tx_size - CDC_SIZE;
 	ch->rx.ring = ch->dmb + CDC_SIZE;
 	ch->rx.size = m->rx_size - CDC_SIZE;
@@ -133,24 +163,32 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 }
 
 int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
-	uint32_t spin_ns, struct smcdu_channel **ret)
+	const struct lib_kept *kept, uint32_t spin_ns, struct smcdu_channel **ret)
 {
 	struct smcdu_channel *ch = channel_new(sock, spin_ns);
 	bool attached = msg->path == IPC_PATH_ATTACHED;
+	/* {DMB, send file, peer's DMB, page, socket}; without the second where that was kept */
+	int *peers = fds + (msg->kept ? 1 : 2);
 	int r;
 
+	if (ch && kept)
+		memcpy(ch->send, kept->send, sizeof(ch->send));
 	if (!ch) {
-		fd_closep(&sock);
+		struct lib_kept k = { .sock = sock };
+
+		if (kept)
+			memcpy(k.send, kept->send, sizeof(k.send));
+		kept_drop(&k);
 		r = lib_fail_plain(-ENOMEM);
 	} else if (!description_valid(msg) ||
-		   nfds != (attached ? IPC_FDS_ATTACHED : IPC_FDS_MEDIATED)) {
+		   nfds + msg->kept != (attached ? IPC_FDS_ATTACHED : IPC_FDS_MEDIATED)) {
 		r = lib_fail(-EPROTO, "the daemon described a channel this library cannot use");
 	} else {
 		ch->order = (enum cdc_order)msg->order;
 		describe(&ch->info, msg);
-		r = map_memory(ch, msg, fds[0], fds[1]);
+		r = map_memory(ch, msg, fds[0], msg->kept ? -1 : fds[1]);
 		if (r == 0 && attached)
-			r = peer_open(ch, msg, fds[2], fds[3], fd_steal(&fds[4]));
+			r = peer_open(ch, msg, peers[0], peers[1], fd_steal(&peers[2]));
 	}
 	while (nfds)
 		fd_closep(&fds[--nfds]);
@@ -181,12 +219,34 @@ static int parse_target(const char *target, struct ipc_connect *req)
 	return 0;
 }
 
+/* On a connection that was left, or a new one. The socket; what else was left is in *kept. */
+static int call(struct smcdu_ctx *ctx, const struct ipc_connect *req, struct ipc_channel *ans, int *fds,
+	unsigned int *nfds, struct lib_kept *kept, uint64_t deadline_ns)
+{
+	int r = -ESTALE;
+
+	home_came(ctx->home);
+	if (home_take(ctx->home, 0, kept)) {
+		r = ipc_call_kept(ctx, kept->sock, req, sizeof(*req), IPC_CHANNEL, ans, sizeof(*ans), fds,
+			IPC_FDS_ATTACHED, nfds, deadline_ns);
+		if (r == 0)
+			return fd_steal(&kept->sock);
+		kept_drop(kept);
+	}
+	if (r != -ESTALE)
+		return r;
+	return ipc_call(ctx, req, sizeof(*req), IPC_CHANNEL, ans, sizeof(*ans), fds, IPC_FDS_ATTACHED,
+		nfds, deadline_ns);
+}
+
 int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channel **ret)
 {
 	/* The daemon gives up a little earlier, so that its reason arrives in time. */
 	uint32_t slack = ctx->connect_timeout_ms / 10 < 100 ? ctx->connect_timeout_ms / 10 : 100;
 	struct ipc_connect req = { .hdr = ipc_hdr(IPC_CONNECT), .rcvbuf = ctx->rcvbuf,
 		.timeout_ms = ctx->connect_timeout_ms - slack, .path = ctx->path };
+	uint64_t deadline = clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000);
+	struct lib_kept kept = { .sock = -1 };
 	int fds[IPC_FDS_ATTACHED];
 	struct smcdu_channel *ch = NULL;
 	struct ipc_channel ans;
@@ -198,13 +258,14 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 		return lib_fail_plain(-EPERM);
 	if (parse_target(target, &req) < 0)
 		return -EINVAL;
-	sock = ipc_call(ctx, &req, sizeof(req), IPC_CHANNEL, &ans, sizeof(ans), fds,
-		IPC_FDS_ATTACHED, &nfds, clock_ns() + ctx->connect_timeout_ms * UINT64_C(1000000));
+	sock = call(ctx, &req, &ans, fds, &nfds, &kept, deadline);
 	if (sock < 0)
 		return sock;
-	r = channel_adopt(&ans, sock, fds, nfds, ctx->spin_ns, &ch);
+	r = channel_adopt(&ans, sock, fds, nfds, &kept, ctx->spin_ns, &ch);
 	if (ch) {
 		channel_set_record(ch, ctx->record);
+		ch->home = home_ref(ctx->home);
+		ch->uid = geteuid();
 		*ret = ch;
 	}
 	return r;
@@ -270,6 +331,14 @@ void channel_bell(struct smcdu_channel *ch)
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
+/* For the peer's application. What its daemon waits for is our daemon's, the last store. */
+static void tell_peer(struct smcdu_channel *ch, uint8_t flag)
+{
+	if (channel_attached(ch))
+		peer_publish_flags(ch, CDC_BY_APPLICATION | flag);
+	atomic_store(&ch->ctl->app_wait, 0);
+}
+
 /*
  * The kernel turns closing a socket with unread datagrams into ECONNRESET at the other end, ahead
  * of what was sent last. A wake-up left unread would so hide the farewell: none may be left.
@@ -278,15 +347,33 @@ static void farewell(struct smcdu_channel *ch, enum ipc_type type)
 {
 	struct ipc_simple msg;
 
-	/* For the peer's application. What its daemon waits for is our daemon's, the last store. */
-	if (channel_attached(ch))
-		peer_publish_flags(ch, CDC_BY_APPLICATION |
-			(type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL));
-	atomic_store(&ch->ctl->app_wait, 0);
+	tell_peer(ch, type == CHAN_CLOSE ? CDC_CONN_CLOSED : CDC_ABNORMAL);
 	ipc_send_simple(ch->sock, type);
 	shutdown(ch->sock, SHUT_RD);
 	while (recv(ch->sock, &msg, sizeof(msg), MSG_DONTWAIT) > 0)
 		;
+}
+
+/*
+ * A close that leaves the connection to the next channel. A wake-up that is left unread is one too many for that
+ * one. The daemon may give a listener's away as soon as it knows, so that it is in its place before; settings' is
+ * taken by another thread as soon as it is there.
+ */
+static void leave(struct smcdu_channel *ch)
+{
+	struct lib_kept k = { .sock = fd_steal(&ch->sock), .id = ch->info.id, .uid = ch->uid };
+	int sock = k.sock, r;
+
+	tell_peer(ch, CDC_CONN_CLOSED);
+	memcpy(k.send, ch->send, sizeof(k.send));
+	memset(ch->send, 0, sizeof(ch->send));
+	if (ch->accepted)
+		home_give(ch->home, &k);
+	r = ipc_send_simple(sock, CHAN_LEAVE);
+	if (r < 0 && (!ch->accepted || home_take(ch->home, k.id, &k)))
+		kept_drop(&k);
+	else if (!ch->accepted)
+		home_give(ch->home, &k);
 }
 
 /* The daemon decides by the same rule; but attached, our own word reaches the peer first. */
@@ -306,10 +393,17 @@ static enum ipc_type close_kind(const struct smcdu_channel *ch)
 
 void smcdu_close(struct smcdu_channel *ch)
 {
+	enum ipc_type kind;
+
 	if (!ch)
 		return;
-	if (channel_mine(ch))
-		farewell(ch, close_kind(ch));
+	if (channel_mine(ch)) {
+		kind = close_kind(ch);
+		if (kind == CHAN_CLOSE && ch->home && home_wants(ch->home))
+			leave(ch);
+		else
+			farewell(ch, kind);
+	}
 	channel_free(ch);
 }
 

@@ -189,13 +189,18 @@ int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 	ctx = calloc(1, sizeof(*ctx));
 	if (!ctx)
 		return lib_fail_plain(-ENOMEM);
+	ctx->home = home_new();
+	if (!ctx->home) {
+		free(ctx);
+		return lib_fail_plain(-ENOMEM);
+	}
 	ctx->addr.sun_family = AF_UNIX;
 	if (s->socket_path)
 		n = snprintf(ctx->addr.sun_path, sizeof(ctx->addr.sun_path), "%s", s->socket_path);
 	else
 		n = default_socket(ctx->addr.sun_path, sizeof(ctx->addr.sun_path));
 	if (n <= 0 || (size_t)n >= sizeof(ctx->addr.sun_path)) {
-		free(ctx);
+		smcdu_close_ctx(ctx);
 		return lib_fail(-ENAMETOOLONG, "the daemon's socket path must have 1 to %zu bytes",
 			sizeof(ctx->addr.sun_path) - 1);
 	}
@@ -212,6 +217,9 @@ int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 
 void smcdu_close_ctx(struct smcdu_ctx *ctx)
 {
+	if (!ctx)
+		return;
+	home_close(ctx->home);
 	free(ctx);
 }
 

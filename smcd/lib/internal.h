@@ -25,8 +25,27 @@
 
 #define LIB_CACHE_LINE 64
 
+/* A connection that a channel has left, and what is mapped for it. See home.c. */
+#define LIB_KEPT 4u
+
+struct lib_send {
+	void *map; /* NULL: none */
+	size_t len;
+};
+
+struct lib_kept {
+	int sock;
+	uint64_t id; /* of the channel that left it */
+	struct lib_send send[CHAN_SEND_SLOTS];
+	uid_t uid; /* ours, when it was made */
+	uint64_t left_ns;
+};
+
+struct lib_home;
+
 struct smcdu_ctx {
 	unsigned int generation;
+	struct lib_home *home;
 	uint32_t connect_timeout_ms;
 	uint32_t spin_ns; /* longest look before sleeping */
 	uint32_t rcvbuf;
@@ -42,6 +61,7 @@ struct smcdu_listener {
 	uint32_t port;
 	uint32_t spin_ns;
 	bool record;
+	struct lib_home *home;
 };
 
 /*
@@ -150,10 +170,13 @@ struct smcdu_channel {
 	enum cdc_order order;
 	bool record; /* see record.c */
 	uint32_t spin_ns;
+	struct lib_home *home; /* whom it leaves its connection to; NULL: nobody */
+	bool accepted;
+	struct lib_send send[CHAN_SEND_SLOTS]; /* @ctl is in one of them */
+	uid_t uid; /* ours, when the connection was made */
 	const uint8_t *dmb;
 	struct chan_ctl *ctl;
 	size_t dmb_len;
-	size_t ctl_len;
 	struct lib_tx tx;
 	struct lib_rx rx;
 	struct lib_peer peer;
@@ -198,20 +221,47 @@ int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum 
 	void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds,
 	uint64_t deadline_ns);
 
+/*
+ * The same on a connection that a channel has left. -ESTALE: the daemon has given it up, and nothing came of the
+ * request. The connection stays the caller's.
+ */
+int ipc_call_kept(const struct smcdu_ctx *ctx, int sock, const void *req, size_t req_len,
+	enum ipc_type type, void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds,
+	uint64_t deadline_ns);
+
 /* Sends a message without body; -EPIPE or -ECONNRESET when the daemon is gone. */
 int ipc_send_simple(int sock, enum ipc_type type);
 
 /* Milliseconds until @deadline_ns for poll(2), rounded up; -1 for UINT64_MAX, 0 when passed. */
 int lib_ms_left(uint64_t deadline_ns);
 
+/* ---- home.c: connections that channels have left --------------------------------------------- */
+
+struct lib_home *home_new(void);
+struct lib_home *home_ref(struct lib_home *h);
+/* NULL is allowed. */
+void home_put(struct lib_home *h);
+/* From now on nothing is kept; gives up the caller's reference. */
+void home_close(struct lib_home *h);
+/* A channel is wanted, or comes. */
+void home_came(struct lib_home *h);
+/* A connection that was left, the caller's: the last one that can be used (@id 0), or that of channel @id. */
+bool home_take(struct lib_home *h, uint64_t id, struct lib_kept *ret);
+/* Channels come fast: another one would be kept. */
+bool home_wants(struct lib_home *h);
+/* Takes it, or drops it. */
+void home_give(struct lib_home *h, const struct lib_kept *k);
+void kept_drop(struct lib_kept *k);
+
 /* ---- channel.c ------------------------------------------------------------------------------- */
 
 /*
  * Builds a channel from the daemon's description. Takes ownership of all descriptors, also on
- * failure: the socket, and those of IPC_CHANNEL in its order. 0 or negative errno with text.
+ * failure: the socket, and those of IPC_CHANNEL in its order; also of what channels before on that socket have
+ * mapped, @kept (may be NULL). 0 or negative errno with text.
  */
 int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
-	uint32_t spin_ns, struct smcdu_channel **ret);
+	const struct lib_kept *kept, uint32_t spin_ns, struct smcdu_channel **ret);
 
 /* Before any use: whether it carries records. */
 void channel_set_record(struct smcdu_channel *ch, bool record);

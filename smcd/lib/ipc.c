@@ -122,8 +122,8 @@ static bool hdr_is(const struct ipc_hdr *h, enum ipc_type type)
 	return h->magic == IPC_MAGIC && h->version == IPC_VERSION && h->type == type;
 }
 
-static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type type, void *ans,
-	size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds)
+static int receive_answer(const struct smcdu_ctx *ctx, int sock, bool kept, enum ipc_type type,
+	void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds)
 {
 	union {
 		struct ipc_hdr hdr;
@@ -138,6 +138,11 @@ static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type t
 	/* It refused without reading the request: reported once, ahead of its answer. */
 	if (n == -ECONNRESET)
 		n = fd_recv(sock, &buf, sizeof(buf), got_fds, max_fds, &got, 0);
+	if (kept && (n == 0 || n == -ECONNRESET))
+		return -ESTALE;
+	/* For the channel before, which did not hear it any more. */
+	if (kept && n == (ssize_t)sizeof(buf.hdr) && got == 0 && hdr_is(&buf.hdr, CHAN_WAKE))
+		return -EAGAIN;
 	if (n == 0)
 		return no_daemon(ctx, -ECONNRESET);
 	if (n < 0 && n != -EMSGSIZE)
@@ -161,6 +166,23 @@ static int receive_answer(const struct smcdu_ctx *ctx, int sock, enum ipc_type t
 	return r;
 }
 
+int ipc_call_kept(const struct smcdu_ctx *ctx, int sock, const void *req, size_t req_len,
+	enum ipc_type type, void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds,
+	uint64_t deadline_ns)
+{
+	int r;
+
+	if (fd_send(sock, req, req_len, NULL, 0, 0) < 0)
+		return -ESTALE;
+	do {
+		r = wait_readable(sock, deadline_ns);
+		if (r < 0)
+			return no_daemon(ctx, r);
+		r = receive_answer(ctx, sock, true, type, ans, ans_len, fds, max_fds, nfds);
+	} while (r == -EAGAIN);
+	return r;
+}
+
 int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum ipc_type type,
 	void *ans, size_t ans_len, int *fds, unsigned int max_fds, unsigned int *nfds,
 	uint64_t deadline_ns)
@@ -178,7 +200,7 @@ int ipc_call(const struct smcdu_ctx *ctx, const void *req, size_t req_len, enum 
 	r = wait_readable(sock, deadline_ns);
 	if (r < 0)
 		return no_daemon(ctx, r);
-	r = receive_answer(ctx, sock, type, ans, ans_len, fds, max_fds, nfds);
+	r = receive_answer(ctx, sock, false, type, ans, ans_len, fds, max_fds, nfds);
 	return r < 0 ? r : fd_steal(&sock);
 }
 

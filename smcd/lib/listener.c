@@ -3,7 +3,7 @@
  * listener.c - a registered service and the channels that arrive on it
  *
  * The connection on which the service was registered is the listener's descriptor: each incoming
- * channel is one datagram with its three descriptors, so readable means acceptable.
+ * channel is one datagram with its descriptors, so readable means acceptable.
  */
 #include "smcd/lib/internal.h"
 
@@ -24,6 +24,7 @@ int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlo
 		.backlog = backlog ? backlog : BACKLOG_DEFAULT, .path = ctx->path };
 	struct ipc_listening ans;
 	struct smcdu_listener *l;
+	struct lib_home *home;
 	int sock;
 
 	if (ctx->generation != lib_generation())
@@ -42,7 +43,13 @@ int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlo
 		free(l);
 		return sock;
 	}
-	*l = (struct smcdu_listener){ .generation = lib_generation(), .sock = sock,
+	home = home_new();
+	if (!home) {
+		fd_closep(&sock);
+		free(l);
+		return lib_fail_plain(-ENOMEM);
+	}
+	*l = (struct smcdu_listener){ .home = home, .generation = lib_generation(), .sock = sock,
 		.port = ans.port, .spin_ns = ctx->spin_ns, .record = ctx->record };
 	*ret = l;
 	return 0;
@@ -67,8 +74,9 @@ static int broken(struct smcdu_listener *l, const char *why)
 int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_channel **ret)
 {
 	struct smcdu_channel *ch = NULL;
+	struct lib_kept kept = { .sock = -1 };
 	struct ipc_channel msg;
-	unsigned int nfds = 0;
+	unsigned int nfds = 0, first;
 	int fds[1 + IPC_FDS_ATTACHED];
 	ssize_t n;
 	int r;
@@ -91,9 +99,19 @@ int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_chan
 			fd_closep(&fds[--nfds]);
 		return broken(l, "the daemon broke the protocol, or no descriptors are left");
 	}
-	r = channel_adopt(&msg, fds[0], fds + 1, nfds - 1, l->spin_ns, &ch);
+	home_came(l->home);
+	if (msg.on && !home_take(l->home, msg.on, &kept)) {
+		while (nfds)
+			fd_closep(&fds[--nfds]);
+		return broken(l, "the daemon names a connection that is not there");
+	}
+	first = msg.on ? 0 : 1;
+	r = channel_adopt(&msg, msg.on ? kept.sock : fds[0], fds + first, nfds - first, &kept, l->spin_ns,
+		&ch);
 	if (ch) {
 		channel_set_record(ch, l->record);
+		ch->home = home_ref(l->home);
+		ch->accepted = true;
 		*ret = ch;
 	}
 	if (r == -EPROTO) {
@@ -108,5 +126,6 @@ void smcdu_listener_free(struct smcdu_listener *l)
 	if (!l)
 		return;
 	fd_closep(&l->sock);
+	home_close(l->home);
 	free(l);
 }

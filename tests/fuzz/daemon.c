@@ -32,9 +32,12 @@
 struct app {
 	struct daemon *d;
 	int sock; /* -1: none */
+	bool listens;
+	uint64_t id; /* of its last channel */
 	struct chan_ctl *ctl; /* with a channel */
 	uint8_t *ring;
-	size_t send_size;
+	void *send[CHAN_SEND_SLOTS];
+	size_t send_size[CHAN_SEND_SLOTS];
 	uint32_t tx_n, rx_n;
 	const uint8_t *dmb;
 	size_t dmb_size;
@@ -139,19 +142,27 @@ static void build(void)
 
 /* ---- applications ---------------------------------------------------------------------------- */
 
-static void drop_memory(struct app *a)
+static void drop_dmb(struct app *a)
 {
-	if (a->ctl)
-		munmap(a->ctl, a->send_size);
 	if (a->dmb)
 		munmap((void *)(uintptr_t)a->dmb, a->dmb_size);
 	a->ctl = NULL;
 	a->dmb = NULL;
 }
 
+static void drop_send(struct app *a, unsigned int slot)
+{
+	if (a->send[slot])
+		munmap(a->send[slot], a->send_size[slot]);
+	a->send[slot] = NULL;
+}
+
 static void leave(struct app *a)
 {
-	drop_memory(a);
+	drop_dmb(a);
+	for (unsigned int i = 0; i < CHAN_SEND_SLOTS; i++)
+		drop_send(a, i);
+	a->id = 0;
 	fd_closep(&a->sock);
 }
 
@@ -162,6 +173,7 @@ static void arrive(struct app *a, unsigned int which)
 	if (a->sock >= 0)
 		leave(a);
 	a->d = &daemons[which];
+	a->listens = false;
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%u", dir, which);
 	a->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	CHECK(a->sock >= 0);
@@ -176,19 +188,29 @@ static void *map(int fd, size_t size, int prot)
 	return p;
 }
 
-static void take_channel(struct app *a, const struct ipc_channel *m, const int *fds)
+static void take_channel(struct app *a, const struct ipc_channel *m, const int *fds, unsigned int nfds)
 {
-	drop_memory(a);
-	CHECK(m->path == IPC_PATH_MEDIATED);
-	a->send_size = CHAN_CTL_SIZE + m->tx_size;
+	size_t len = CHAN_CTL_SIZE + m->tx_size;
+
+	drop_dmb(a);
+	CHECK(m->path == IPC_PATH_MEDIATED && m->slot < CHAN_SEND_SLOTS && m->kept <= 1);
+	CHECK(nfds + m->kept == IPC_FDS_MEDIATED);
+	a->id = m->id;
 	a->tx_n = m->tx_size - CDC_SIZE;
 	a->rx_n = m->rx_size - CDC_SIZE;
 	a->dmb_size = m->rx_size;
 	a->order = m->order;
 	CHECK(fd_check_sealed(fds[0], a->dmb_size) == 0);
-	CHECK(fd_check_sealed(fds[1], a->send_size) == 0);
 	a->dmb = map(fds[0], a->dmb_size, PROT_READ);
-	a->ctl = map(fds[1], a->send_size, PROT_READ | PROT_WRITE);
+	if (m->kept) {
+		CHECK(a->send[m->slot] && a->send_size[m->slot] == len);
+	} else {
+		drop_send(a, m->slot);
+		CHECK(fd_check_sealed(fds[1], len) == 0);
+		a->send[m->slot] = map(fds[1], len, PROT_READ | PROT_WRITE);
+		a->send_size[m->slot] = len;
+	}
+	a->ctl = a->send[m->slot];
 	a->ring = (uint8_t *)a->ctl + CHAN_CTL_SIZE + CDC_SIZE;
 }
 
@@ -204,21 +226,37 @@ static struct app *spare(void)
 	return NULL;
 }
 
+/* Who has left the connection of channel @id. */
+static struct app *who_left(uint64_t id)
+{
+	unsigned int i;
+
+	for (i = 0; i < APPS; i++) {
+		if (apps[i].sock >= 0 && apps[i].id == id)
+			return &apps[i];
+	}
+	return NULL;
+}
+
 static void on_channel(struct app *a, const struct ipc_channel *m, int *fds, unsigned int nfds)
 {
 	struct app *to = a;
 
-	CHECK(nfds == IPC_FDS_MEDIATED || nfds == IPC_FDS_MEDIATED + 1);
-	if (nfds == IPC_FDS_MEDIATED) {
-		take_channel(a, m, fds);
+	if (!a->listens) {
+		take_channel(a, m, fds, nfds);
 		return;
 	}
-	to = spare();
+	to = m->on ? who_left(m->on) : spare();
 	if (!to)
 		return;
+	if (m->on) {
+		take_channel(to, m, fds, nfds);
+		return;
+	}
 	to->d = a->d;
+	to->listens = false;
 	to->sock = fd_steal(&fds[0]);
-	take_channel(to, m, fds + 1);
+	take_channel(to, m, fds + 1, nfds - 1);
 }
 
 static void receive(struct app *a)
@@ -242,6 +280,8 @@ static void receive(struct app *a)
 			return;
 		}
 		CHECK((size_t)len >= sizeof(m.hdr) && m.hdr.magic == IPC_MAGIC);
+		if (m.hdr.type == IPC_LISTENING)
+			a->listens = true;
 		if (m.hdr.type == IPC_CHANNEL) {
 			CHECK(len == sizeof(m.channel));
 			on_channel(a, &m.channel, fds, nfds);
@@ -382,8 +422,9 @@ static void use(struct app *a, struct input *in)
 
 static void tell(struct app *a, struct input *in)
 {
-	static const enum ipc_type types[] = { CHAN_BELL, CHAN_BELL, CHAN_CLOSE, CHAN_ABORT };
-	struct ipc_simple m = { .hdr = ipc_hdr(types[in8(in) % 4]) };
+	static const enum ipc_type types[] = { CHAN_BELL, CHAN_BELL, CHAN_CLOSE, CHAN_ABORT,
+		CHAN_LEAVE };
+	struct ipc_simple m = { .hdr = ipc_hdr(types[in8(in) % 5]) };
 
 	say(a, &m, sizeof(m), 0);
 }

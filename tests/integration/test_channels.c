@@ -272,6 +272,76 @@ static void test_stock(void **state)
 	smcdu_listener_free(l);
 }
 
+/* @c has something for @s, which answers, and more than one byte. */
+static void talk(struct smcdu_channel *c, struct smcdu_channel *s, uint32_t stream)
+{
+	uint64_t pos[4] = { 0 };
+
+	for (int i = 0; i < 3; i++) {
+		pattern_send(c, stream, &pos[0], 3000);
+		pattern_recv(s, stream, &pos[1], 3000);
+		pattern_send(s, stream + 1, &pos[2], 2000);
+		pattern_recv(c, stream + 1, &pos[3], 2000);
+	}
+}
+
+/*
+ * Channels that come fast leave their connections to the next ones, also crosswise and beside others that live
+ * on; each begins anew, with nothing of the one before. When none follow they are given back.
+ */
+static void test_left(void **state)
+{
+	struct smcdu_channel *c[3], *s[3];
+	uint64_t until = clock_ns() + HANG_MS * UINT64_C(1000000);
+	struct smcdu_channel_stats st;
+	struct smcdu_listener *l;
+	unsigned int fds[2];
+
+	assert_int_equal(smcdu_listen(g.ctx[GUEST_B], "left", 16, &l), 0);
+	for (int i = 0; i < 2; i++) {
+		guests_wait_stat(&g, i, "channels", 0);
+		fds[i] = proc_fds(g.daemon[i]);
+	}
+	for (uint32_t n = 0; guests_stat(&g, GUEST_A, "reused") < 50 ||
+			     guests_stat(&g, GUEST_B, "reused") < 50 ||
+			     guests_stat(&g, GUEST_A, "send_kept") < 20 ||
+			     guests_stat(&g, GUEST_B, "send_kept") < 20; n++) {
+		assert_true(clock_ns() < until);
+		for (int i = 0; i < 30; i++) {
+			unsigned int k = (unsigned int)i % 3;
+
+			if (i >= 3) {
+				talk(c[k], s[k], n + k);
+				smcdu_close(i & 1 ? c[k] : s[k]);
+				smcdu_close(i & 1 ? s[k] : c[k]);
+			}
+			assert_int_equal(smcdu_connect(g.ctx[GUEST_A], "left@guest-b", &c[k]), 0);
+			assert_int_equal(smcdu_accept(l, 0, &s[k]), 0);
+			smcdu_channel_stats(c[k], &st);
+			assert_int_equal(st.tx_sent + st.rx_bytes + st.error, 0);
+			talk(c[k], s[k], n + 7);
+		}
+		for (int k = 0; k < 3; k++) {
+			smcdu_close(c[k]);
+			smcdu_close(s[k]);
+		}
+	}
+	settle();
+	for (int i = 0; i < 2; i++)
+		guests_wait_fds(g.daemon[i], fds[i] + 1);
+	/* the library has connections that the daemon has closed: it notices */
+	guests_connect(&g, GUEST_A, "other", &c[0], &s[0]);
+	assert_int_equal(smcdu_connect(g.ctx[GUEST_A], "left@guest-b", &c[1]), 0);
+	assert_int_equal(smcdu_accept(l, 0, &s[1]), 0);
+	for (int k = 0; k < 2; k++) {
+		talk(c[k], s[k], 5);
+		smcdu_close(c[k]);
+		smcdu_close(s[k]);
+	}
+	smcdu_listener_free(l);
+	settle();
+}
+
 /* The allocators' own arenas may come and go, a leak would be one per cycle. */
 static bool returned(const struct usage *before, const struct usage *after)
 {
@@ -307,12 +377,14 @@ static void test_churn(void **state)
 	for (int i = 0; i < 50; i++)
 		cycle(l, (uint8_t)i);
 	settle();
+	sleep_ms(500); /* nor is anything kept for others that do not come */
 	before = usage_now();
 	own = proc_fds(getpid());
 	for (int i = 0; i < cycles; i++)
 		cycle(l, (uint8_t)i);
 	after = usage_in_the_end(&before);
-	assert_int_equal(proc_fds(getpid()), own);
+	/* Connections that were left to the next channel: four of the settings, four of the listener. */
+	assert_true(proc_fds(getpid()) <= own + 8);
 	for (int i = 0; i < 3; i++)
 		print_message("%d cycles, %s: descriptors %+d, maps %+d, memory %+ld KiB\n", cycles,
 			i == 0 ? "fabric" : i == 1 ? "daemon a" : "daemon b",
@@ -474,6 +546,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_stock),
+		cmocka_unit_test(test_left),
 	};
 	const struct CMUnitTest churn[] = { cmocka_unit_test(test_churn) };
 

@@ -392,7 +392,7 @@ static void test_bad_descriptions(void **state)
 		fds[4] = own[1];
 		for (unsigned int k = bad[i].nfds; k < IPC_FDS_ATTACHED; k++)
 			fd_closep(&fds[k]);
-		assert_int_equal(channel_adopt(&m, sv[1], fds, bad[i].nfds, 0, &ch), -EPROTO);
+		assert_int_equal(channel_adopt(&m, sv[1], fds, bad[i].nfds, NULL, 0, &ch), -EPROTO);
 		assert_null(ch);
 		close(sv[0]);
 		close(own[0]);
