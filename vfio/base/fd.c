@@ -179,6 +179,41 @@ ssize_t fd_send(int sock, const void *buf, size_t len, const int *fds, unsigned 
 	return n < 0 ? -errno : n;
 }
 
+int fd_send_pieces(int sock, struct fd_piece *v, unsigned int n, int flags)
+{
+	/* A multiple of the header's alignment each. */
+	_Alignas(struct cmsghdr) char ctl[FD_PIECES_MAX][CMSG_SPACE(sizeof(int))];
+	struct mmsghdr h[FD_PIECES_MAX] = { 0 };
+	struct iovec iov[FD_PIECES_MAX];
+	int done;
+
+	if (n == 0 || n > FD_PIECES_MAX)
+		return -EINVAL;
+	memset(ctl, 0, sizeof(ctl));
+	for (unsigned int i = 0; i < n; i++) {
+		struct cmsghdr *c = (struct cmsghdr *)(void *)ctl[i];
+
+		iov[i] = (struct iovec){ .iov_base = (void *)(uintptr_t)v[i].buf, .iov_len = v[i].len };
+		h[i].msg_hdr.msg_iov = &iov[i];
+		h[i].msg_hdr.msg_iovlen = 1;
+		v[i].sent = 0;
+		if (v[i].fd < 0)
+			continue;
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &v[i].fd, sizeof(int));
+		h[i].msg_hdr.msg_control = ctl[i];
+		h[i].msg_hdr.msg_controllen = sizeof(ctl[i]);
+	}
+	do {
+		done = sendmmsg(sock, h, n, flags | MSG_NOSIGNAL);
+	} while (done < 0 && errno == EINTR);
+	for (int i = 0; i < done; i++)
+		v[i].sent = h[i].msg_len;
+	return done < 0 ? -errno : done;
+}
+
 static unsigned int take_fds(struct msghdr *msg, int *fds, unsigned int cap, bool *surplus)
 {
 	unsigned int total = 0;

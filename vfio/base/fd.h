@@ -62,6 +62,21 @@ int fd_check_sealed(int fd, size_t size);
 ssize_t fd_send(
 	int sock, const void *buf, size_t len, const int *fds, unsigned int nfds, int flags);
 
+#define FD_PIECES_MAX 16u
+
+struct fd_piece {
+	const void *buf;
+	size_t len;
+	int fd;	     /* goes with its first byte; -1: none */
+	size_t sent; /* set for those that were sent, 0 for the others */
+};
+
+/*
+ * Sends @n (1..FD_PIECES_MAX) pieces of a stream in one call, as fd_send() would one after the other: up to the
+ * first that is short. How many were sent in part at least, or -errno: none.
+ */
+int fd_send_pieces(int sock, struct fd_piece *v, unsigned int n, int flags);
+
 /*
  * Receives up to @len bytes and up to @cap (<= FD_MSG_MAX) descriptors. On success sets *nfds and
  * fds[0..*nfds) (owned by the caller, close-on-exec). Returns bytes received, 0 at end of file,

@@ -91,29 +91,45 @@ void wire_attach_fd(struct wire *w, int fd)
 }
 
 /*
- * Sends as much as the socket takes. 1: some, 0: none, or -errno. A descriptor belongs to the message
- * with the last byte that it was sent with, so what follows its command is sent after it, and what is
- * left of the command before goes without.
+ * The pieces of what is to be sent. A descriptor belongs to the message with the last byte that it was sent
+ * with, so what follows its command is sent after it, and what is left of the command before goes without.
  */
+static unsigned int cut(const struct wire *w, struct fd_piece *v)
+{
+	size_t off = w->tx_off, end;
+	unsigned int at = w->fds_sent, n;
+
+	for (n = 0; n < FD_PIECES_MAX && off < w->tx_len; n++) {
+		bool more = at < w->nfds, fd = more && off == w->fds[at].start;
+
+		end = fd ? w->fds[at].end : more ? w->fds[at].start : w->tx_len;
+		v[n] = (struct fd_piece){ .buf = w->tx + off, .len = end - off,
+			.fd = fd ? w->fds[at].fd : -1 };
+		at += fd;
+		off = end;
+	}
+	return n;
+}
+
+/* Sends as much as the socket takes. 1: some, 0: none, or -errno. */
 static int push(struct wire *w)
 {
+	struct fd_piece v[FD_PIECES_MAX];
 	int some = 0;
 
 	while (w->tx_off < w->tx_len) {
-		unsigned int at = w->fds_sent;
-		bool more = at < w->nfds, fd = more && w->tx_off == w->fds[at].start;
-		size_t end = fd ? w->fds[at].end : more ? w->fds[at].start : w->tx_len;
-		ssize_t n = fd_send(w->fd, w->tx + w->tx_off, end - w->tx_off,
-			fd ? &w->fds[at].fd : NULL, fd, MSG_DONTWAIT);
+		int n = fd_send_pieces(w->fd, v, cut(w, v), MSG_DONTWAIT);
 
-		if (n == -EAGAIN)
+		if (n == -EAGAIN || n == 0)
 			break;
 		if (n < 0)
-			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : (int)n;
+			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : n;
 		some = 1;
-		w->fds_sent += fd;
-		w->tx_off += (size_t)n;
-		if (w->tx_off < end)
+		for (int i = 0; i < n; i++) {
+			w->fds_sent += v[i].fd >= 0;
+			w->tx_off += v[i].sent;
+		}
+		if (v[n - 1].sent < v[n - 1].len)
 			break;
 	}
 	return some;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -110,6 +111,68 @@ static void test_map_aligned(void **state)
 	assert_int_equal(fd_map_aligned(-1, 4096, &map[0]), -EBADF);
 }
 
+static ssize_t hear(int sock, char *buf, size_t len, unsigned int *nfds)
+{
+	int fds[FD_MSG_MAX];
+	ssize_t n = fd_recv(sock, buf, len, fds, FD_MSG_MAX, nfds, MSG_DONTWAIT);
+
+	for (unsigned int i = 0; n > 0 && i < *nfds; i++)
+		fd_closep(&fds[i]);
+	return n;
+}
+
+/* Each piece with its own descriptor, in order, in one call; a full socket takes what it can. */
+static void test_pieces(void **state)
+{
+	static char big[1 << 20];
+	int mem FD_CLEANUP = fd_memfd("t", 4096);
+	struct fd_piece v[4] = { { "ab", 2, -1, 9 }, { "cdef", 4, mem, 9 }, { "gh", 2, mem, 9 },
+		{ "i", 1, -1, 9 } };
+	char buf[64];
+	unsigned int nfds;
+	int sv[2], n, r;
+	size_t sent = 0, got = 0;
+	ssize_t len;
+
+	assert_true(mem >= 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	assert_int_equal(fd_send_pieces(sv[0], v, 0, 0), -EINVAL);
+	assert_int_equal(fd_send_pieces(sv[0], v, FD_PIECES_MAX + 1, 0), -EINVAL);
+	assert_int_equal(fd_send_pieces(sv[0], v, 4, MSG_DONTWAIT), 4);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(v[i].sent, v[i].len);
+	/* a receive ends behind what came with a descriptor */
+	assert_int_equal(hear(sv[1], buf, sizeof(buf), &nfds), 6);
+	assert_memory_equal(buf, "abcdef", 6);
+	assert_int_equal(nfds, 1);
+	assert_int_equal(hear(sv[1], buf, sizeof(buf), &nfds), 2);
+	assert_memory_equal(buf, "gh", 2);
+	assert_int_equal(nfds, 1);
+	assert_int_equal(hear(sv[1], buf, sizeof(buf), &nfds), 1);
+	assert_int_equal(nfds, 0);
+	memset(big, 'x', sizeof(big));
+	for (int i = 0; i < 4; i++)
+		v[i] = (struct fd_piece){ big, sizeof(big), -1, 9 };
+	n = fd_send_pieces(sv[0], v, 4, MSG_DONTWAIT);
+	assert_in_range(n, 1, 4);
+	for (int i = 0; i < n; i++) {
+		assert_true(i + 1 == n ? v[i].sent > 0 : v[i].sent == v[i].len);
+		sent += v[i].sent;
+	}
+	assert_true(sent < 4 * sizeof(big));
+	for (int i = n; i < 4; i++)
+		assert_int_equal(v[i].sent, 0);
+	r = fd_send_pieces(sv[0], v, 1, MSG_DONTWAIT);
+	sent += r > 0 ? v[0].sent : 0;
+	assert_true(r == -EAGAIN || r == 1);
+	while ((len = hear(sv[1], buf, sizeof(buf), &nfds)) > 0)
+		got += (size_t)len;
+	assert_int_equal(got, sent);
+	fd_closep(&sv[1]);
+	assert_int_equal(fd_send_pieces(sv[0], v, 2, MSG_DONTWAIT), -EPIPE);
+	fd_closep(&sv[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_check_refuses_others),
 		cmocka_unit_test(test_send_recv_fds),
 		cmocka_unit_test(test_map_aligned),
+		cmocka_unit_test(test_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
