@@ -33,6 +33,7 @@ struct listener {
 	uint32_t rx_size; /* 0: automatic */
 	uint32_t want; /* IPC_PATH_* */
 	uint32_t pending; /* handshakes on their way */
+	unsigned int weighed; /* messages that had a weight */
 	int queue_unit;	  /* what one undelivered message weighs in the socket, once known */
 	int queue_room;	  /* what the socket holds of them, in bytes */
 	struct listener *prev, *next;

@@ -232,16 +232,16 @@ bool daemon_work(struct daemon *d)
 	return any;
 }
 
-/* A piece of what will be wanted soon. False: there is nothing to be made. */
-static bool prepare(struct daemon *d)
+/* A piece of what will be wanted soon: nobody waits for long while it is made. */
+static void prepare(struct daemon *d)
 {
 	struct function *fn;
 
 	LL_FOREACH(d->functions, fn) {
 		if (stock_fill(fn, true))
-			return true;
+			return;
 	}
-	return kits_fill(d);
+	kits_fill(d);
 }
 
 /* DMBs in quarantine are released by polling, which a sleeper would put off for ever. */
@@ -292,7 +292,8 @@ int daemon_run(struct daemon *d)
 		} else if (!d->hot && d->now_ns - d->busy_ns >= spin_now(&d->spin, d->now_ns)) {
 			ret = sleep_until_event(d);
 			continue;
-		} else if (!prepare(d)) {
+		} else {
+			prepare(d);
 			/* Whoever is to give us work may need this processor. */
 			sched_yield();
 		}

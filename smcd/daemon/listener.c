@@ -13,6 +13,7 @@
 #include "vfio/base/log.h"
 
 /* What a message weighs in a socket, at most; the kernel's own part is the larger one. */
+#define WEIGHED_ENOUGH 16u /* the largest of so many is what they weigh */
 #define WEIGHT_GUESS ((int)sizeof(struct ipc_channel) + 1024)
 
 /* Bytes (as the kernel accounts them) of messages that the application has not taken yet. */
@@ -25,12 +26,6 @@ static int queued_bytes(const struct listener *l)
 	return n;
 }
 
-/* Accepted channels that wait in the socket. */
-static uint32_t queued(const struct listener *l)
-{
-	return l->queue_unit > 0 ? (uint32_t)(queued_bytes(l) / l->queue_unit) : 0;
-}
-
 /*
  * Whether one more will find room. The socket may hold fewer than the backlog; a channel that does
  * not fit would end after its peer was told that it is there.
@@ -38,9 +33,12 @@ static uint32_t queued(const struct listener *l)
 static bool has_room(const struct listener *l)
 {
 	uint64_t weight = l->queue_unit > WEIGHT_GUESS ? (uint64_t)l->queue_unit : WEIGHT_GUESS;
+	int bytes = queued_bytes(l);
+	/* Accepted channels that wait in the socket. */
+	uint32_t queued = l->queue_unit > 0 ? (uint32_t)(bytes / l->queue_unit) : 0;
 
-	return l->pending + queued(l) < l->backlog &&
-	       (uint64_t)queued_bytes(l) + (l->pending + 1) * weight <= (uint64_t)l->queue_room;
+	return l->pending + queued < l->backlog &&
+	       (uint64_t)bytes + (l->pending + 1) * weight <= (uint64_t)l->queue_room;
 }
 
 static void size_queue(struct listener *l)
@@ -76,12 +74,14 @@ void listener_delivered(struct listener *l)
 int listener_send(struct listener *l, const struct ipc_channel *msg, const int *fds,
 	unsigned int nfds)
 {
-	int before = queued_bytes(l), weight;
+	bool weigh = l->weighed < WEIGHED_ENOUGH;
+	int before = weigh ? queued_bytes(l) : 0, weight;
 	ssize_t len = fd_send(l->sock.fd, msg, sizeof(*msg), fds, nfds, MSG_DONTWAIT);
 
 	/* All these messages weigh the same. An application that takes it at once hides its weight,
 	 * but then there is no backlog either. */
-	weight = queued_bytes(l) - before;
+	weight = weigh ? queued_bytes(l) - before : 0;
+	l->weighed += weight > 0;
 	if (weight > l->queue_unit)
 		l->queue_unit = weight;
 	return len < 0 ? (int)len : 0;
