@@ -84,7 +84,7 @@ static void on_idle(struct loop_timer *timer)
 
 		if (now - s->taken_ns >= KIT_IDLE_NS)
 			empty(s);
-		else if (s->want > 0 && s->taken_ns < next)
+		else if ((s->n > 0 || s->want > 0) && s->taken_ns < next)
 			next = s->taken_ns;
 	}
 	/* Without a timer nothing would be given back. */

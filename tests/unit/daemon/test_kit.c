@@ -97,8 +97,8 @@ static void ahead(void **state)
 	assert_int_equal(count_fds(), before);
 }
 
-/* Nobody came any more. */
-static void given_back(void **state)
+/* Nobody came any more; of one kind (@late) one was still wanted after a while. */
+static void give_back(int late)
 {
 	uint64_t now = clock_ns(), until;
 	int before = count_fds();
@@ -108,11 +108,21 @@ static void given_back(void **state)
 		take((enum kit_kind)kind, now + 1);
 	}
 	assert_int_equal(fill(), KIT_KINDS * KIT_MAX);
+	if (late < KIT_KINDS) {
+		take((enum kit_kind)late, now + 2 * KIT_SOON_NS);
+		assert_int_equal(fill(), 0);
+	}
 	until = clock_ns() + 100 * KIT_IDLE_NS;
 	while (d.kits.idle.pos && clock_ns() < until)
 		assert_true(loop_turn(d.loop, KIT_IDLE_NS) >= 0);
 	assert_int_equal(count_fds(), before);
 	assert_int_equal(fill(), 0);
+}
+
+static void given_back(void **state)
+{
+	for (int late = 0; late <= KIT_KINDS; late++)
+		give_back(late);
 }
 
 int main(void)
