@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "smcd/perf/data.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #if defined(__x86_64__) && !defined(__CHECKER__) /* sparse does not know vectors */
@@ -8,29 +9,85 @@
 #endif
 
 #define STEP  UINT64_C(0x9e3779b97f4a7c15) /* word number i is i * STEP */
-#define LANES 4 /* words on their way at once, so that none waits for the one before it */
+#define LANES 4				   /* words at once */
 
-/* In scalars: a structure or array of them goes through the stack, at a tenth of the speed. */
+/*
+ * In registers as wide as the processor has them: the time of filling and reading is part of every figure,
+ * whichever transport it is of, and the shorter it is the more the figure says of the transport.
+ */
+typedef uint64_t words __attribute__((vector_size(LANES * sizeof(uint64_t))));
+
+static inline __attribute__((always_inline)) void fill_words(uint8_t *p, size_t n, uint64_t word)
+{
+	static const uint64_t lanes[LANES] = { 0, STEP, 2 * STEP, 3 * STEP };
+	words now;
+
+	memcpy(&now, lanes, sizeof(now));
+	for (now += word; n; n--, p += sizeof(now), now += LANES * STEP)
+		memcpy(p, &now, sizeof(now));
+}
+
+static inline __attribute__((always_inline)) uint64_t add_words(const uint8_t *p, size_t n)
+{
+	words sum = { 0 }, other = { 0 }, now;
+	uint64_t sums[LANES];
+
+	for (; n >= 2; n -= 2, p += 2 * sizeof(now)) {
+		memcpy(&now, p, sizeof(now));
+		sum += now;
+		memcpy(&now, p + sizeof(now), sizeof(now));
+		other += now;
+	}
+	if (n) {
+		memcpy(&now, p, sizeof(now));
+		sum += now;
+	}
+	sum += other;
+	memcpy(sums, &sum, sizeof(sums));
+	return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+#if defined(__x86_64__) && !defined(__CHECKER__)
+__attribute__((target("avx2"))) static void fill_wide(uint8_t *p, size_t n, uint64_t word)
+{
+	fill_words(p, n, word);
+}
+
+__attribute__((target("avx2"))) static uint64_t add_wide(const uint8_t *p, size_t n)
+{
+	return add_words(p, n);
+}
+
+static bool can_wide(void)
+{
+	return __builtin_cpu_supports("avx2");
+}
+#else
+#define fill_wide fill_words
+#define add_wide  add_words
+
+static bool can_wide(void)
+{
+	return false;
+}
+#endif
+
 void data_fill(void *buf, size_t len, uint64_t *next)
 {
-	uint64_t a = *next * STEP, b = a + STEP, c = b + STEP, d = c + STEP;
+	uint64_t word = *next * STEP;
+	size_t n = len / sizeof(words);
 	uint8_t *p = buf;
 
-	*next += (len + sizeof(a) - 1) / sizeof(a);
-	for (; len >= LANES * sizeof(a); len -= LANES * sizeof(a), p += LANES * sizeof(a)) {
-		memcpy(p, &a, sizeof(a));
-		memcpy(p + sizeof(a), &b, sizeof(b));
-		memcpy(p + 2 * sizeof(a), &c, sizeof(c));
-		memcpy(p + 3 * sizeof(a), &d, sizeof(d));
-		a += LANES * STEP;
-		b += LANES * STEP;
-		c += LANES * STEP;
-		d += LANES * STEP;
-	}
-	for (; len; a += STEP) {
-		size_t n = len < sizeof(a) ? len : sizeof(a);
-
-		memcpy(p, &a, n);
+	*next += (len + sizeof(word) - 1) / sizeof(word);
+	if (can_wide())
+		fill_wide(p, n, word);
+	else
+		fill_words(p, n, word);
+	word += n * LANES * STEP;
+	p += n * sizeof(words);
+	for (len %= sizeof(words); len; word += STEP) {
+		n = len < sizeof(word) ? len : sizeof(word);
+		memcpy(p, &word, n);
 		p += n;
 		len -= n;
 	}
@@ -74,19 +131,16 @@ static uint64_t word_at(const uint8_t *p)
 
 uint64_t data_read(const void *buf, size_t len)
 {
-	uint64_t a = 0, b = 0, c = 0, d = 0, word = 0;
+	size_t n = len / sizeof(words);
 	const uint8_t *p = buf;
+	uint64_t sum = can_wide() ? add_wide(p, n) : add_words(p, n);
+	uint64_t word = 0;
 
-	for (; len >= LANES * sizeof(a); len -= LANES * sizeof(a), p += LANES * sizeof(a)) {
-		a += word_at(p);
-		b += word_at(p + sizeof(a));
-		c += word_at(p + 2 * sizeof(a));
-		d += word_at(p + 3 * sizeof(a));
-	}
-	for (; len >= sizeof(a); len -= sizeof(a), p += sizeof(a))
-		a += word_at(p);
+	p += n * sizeof(words);
+	for (len %= sizeof(words); len >= sizeof(word); len -= sizeof(word), p += sizeof(word))
+		sum += word_at(p);
 	memcpy(&word, p, len);
-	word += a + b + c + d;
-	__asm__ volatile("" : : "r"(word)); /* or the compiler would leave it all out */
-	return word;
+	sum += word;
+	__asm__ volatile("" : : "r"(sum)); /* or the compiler would leave it all out */
+	return sum;
 }
