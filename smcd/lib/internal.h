@@ -83,12 +83,15 @@ struct lib_start {
 };
 
 /* How large pieces are copied; see way.c. Times are for one ring's length. */
+#define WAY_LEVELS 4u
 struct lib_way {
-	bool far;
-	bool trial;
-	uint32_t windows; /* since the last trial */
-	uint64_t began, began_ns, end; /* of this window: totals sent, and the time */
-	uint64_t ns, last_ns;
+	uint8_t level, best;	  /* so many WAY_LEVELS-ths go through the caches; they differ in a trial */
+	uint8_t failed;		  /* trials since the last that did not, or since all others did */
+	bool settled;		  /* the window's first rings are over */
+	uint32_t windows, every;  /* since the last trial; until the next */
+	uint64_t end;		  /* where to look at the clock next: total sent */
+	uint64_t began, began_ns; /* where this window's time begins */
+	uint64_t ns, last_ns;	  /* the last two windows, time for a ring's length */
 };
 
 struct lib_tx {

@@ -12,7 +12,6 @@
 
 #include "smcd/perf/baseline.h"
 #include "smcd/perf/ring.h"
-#include "vfio/base/far.h"
 
 #define RING_MAX (1u << 20)
 
@@ -31,9 +30,11 @@ static const struct {
 	{ "string, 1M, by 64K", ring_copy_string, ring_copy_string, 1u << 20, 64u << 10 },
 	{ "libc/string, 1M, by 16K", ring_copy_libc, ring_copy_string, 1u << 20, 16u << 10 },
 	{ "string, 1M, by 16K", ring_copy_string, ring_copy_string, 1u << 20, 16u << 10 },
-	{ "far/libc, 256K, by 16K", far_copy, ring_copy_libc, 256u << 10, 16u << 10 },
-	{ "far/libc, 1M, by 64K", far_copy, ring_copy_libc, 1u << 20, 64u << 10 },
-	{ "far/string, 1M, by 16K", far_copy, ring_copy_string, 1u << 20, 16u << 10 },
+	{ "far/libc, 256K, by 16K", ring_copy_far, ring_copy_libc, 256u << 10, 16u << 10 },
+	{ "far/libc, 1M, by 64K", ring_copy_far, ring_copy_libc, 1u << 20, 64u << 10 },
+	{ "far/string, 1M, by 16K", ring_copy_far, ring_copy_string, 1u << 20, 16u << 10 },
+	{ "half/libc, 256K, by 16K", ring_copy_half, ring_copy_libc, 256u << 10, 16u << 10 },
+	{ "half/libc, 1M, by 16K", ring_copy_half, ring_copy_libc, 1u << 20, 16u << 10 },
 };
 
 #define VARIANTS (sizeof(variants) / sizeof(variants[0]))

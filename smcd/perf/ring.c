@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "vfio/base/far.h"
+
 void ring_copy_libc(void *dst, const void *src, size_t len)
 {
 	memcpy(dst, src, len);
@@ -15,6 +17,16 @@ void ring_copy_string(void *dst, const void *src, size_t len)
 #else
 	memcpy(dst, src, len);
 #endif
+}
+
+void ring_copy_far(void *dst, const void *src, size_t len)
+{
+	far_copy(dst, src, len, 0);
+}
+
+void ring_copy_half(void *dst, const void *src, size_t len)
+{
+	far_copy(dst, src, len, len / 2);
 }
 
 static size_t contiguous(const struct ring *r, uint64_t available)

@@ -29,9 +29,14 @@ struct ring {
 	void (*copy)(void *dst, const void *src, size_t len);
 };
 
-/* The C library's, and the processor's own string move where it has one; the third is far_copy(). */
+/*
+ * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), and
+ * past them for the first half.
+ */
 void ring_copy_libc(void *dst, const void *src, size_t len);
 void ring_copy_string(void *dst, const void *src, size_t len);
+void ring_copy_far(void *dst, const void *src, size_t len);
+void ring_copy_half(void *dst, const void *src, size_t len);
 
 /* Contiguous space, or contiguous bytes; 0 when there is none. */
 size_t ring_space(struct ring *r, void **p);

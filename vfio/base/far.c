@@ -36,7 +36,7 @@ static void copy_words(uint8_t *d, const uint8_t *s, size_t n)
 }
 
 /* Head and tail are parts of lines that neighbours have to do with: those stay in the cache. */
-void far_copy(void *dst, const void *src, size_t n)
+void far_copy(void *dst, const void *src, size_t n, size_t cached)
 {
 	const uint8_t *s = src;
 	uint8_t *d = dst;
@@ -46,12 +46,12 @@ void far_copy(void *dst, const void *src, size_t n)
 		copy_words(d, s, n);
 		return;
 	}
-	if (n < FAR_COPY_MIN) {
+	if (n < FAR_COPY_MIN || cached + head + FAR_LINE > n) {
 		memcpy(d, s, n);
 		return;
 	}
 	memcpy(d, s, head);
-	for (d += head, s += head, n -= head; n >= FAR_LINE; d += FAR_LINE, s += FAR_LINE, n -= FAR_LINE)
+	for (d += head, s += head, n -= head; n >= cached + FAR_LINE; d += FAR_LINE, s += FAR_LINE, n -= FAR_LINE)
 		for (unsigned int i = 0; i < FAR_LINE; i += sizeof(__m128i))
 			_mm_stream_si128((__m128i *)(void *)(d + i),
 				_mm_loadu_si128((const __m128i *)(const void *)(s + i)));
@@ -85,8 +85,9 @@ void far_forget(const void *p, size_t n)
 		__asm__ volatile("clflushopt %0" : : "m"(*(const char *)at));
 }
 #else
-void far_copy(void *dst, const void *src, size_t n)
+void far_copy(void *dst, const void *src, size_t n, size_t cached)
 {
+	(void)cached;
 	memcpy(dst, src, n);
 }
 
