@@ -50,9 +50,10 @@ struct smcdu_settings {
 	const char *socket_path;
 	/** Longest time smcdu_connect() may take, in ms. Default 5000. */
 	uint32_t connect_timeout_ms;
-	/** How long a blocking call looks before it sleeps, in microseconds. Default 0: not at all on a
-	 *  single processor, a short adaptive spin otherwise; UINT32_MAX: never spin. A call that waits for
-	 *  an attached peer on its own processor does not look, it gives the processor away once. */
+	/** How long a blocking call looks before it sleeps, in microseconds. Default 0: a short
+	 *  adaptive spin, on a mediated channel only by a thread that may use several processors;
+	 *  UINT32_MAX: never spin. A call that waits for an attached peer on its own processor does not
+	 *  look, it gives the processor away once. */
 	uint32_t spin_us;
 	/** Receive buffer (DMB) wanted for channels, in bytes, 16 KiB..1 MiB, rounded up to a power of
 	 *  two. 0 (default): what the daemon is configured for, or as that is by default what it chooses

@@ -143,7 +143,7 @@ static void describe(struct smcdu_channel_info *info, const struct ipc_channel *
 	memcpy(info->service, m->service, sizeof(info->service));
 }
 
-static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
+static struct smcdu_channel *channel_new(int sock)
 {
 	struct smcdu_channel *ch = aligned_alloc(LIB_CACHE_LINE, sizeof(*ch));
 
@@ -153,7 +153,6 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 	ch->generation = lib_generation();
 	ch->sock = sock;
 	ch->peer.sock = -1;
-	ch->spin_ns = spin_ns;
 	atomic_init(&ch->rx.urg_byte, -1);
 	wait_init(&ch->wait);
 	way_init(&ch->tx.way);
@@ -163,9 +162,9 @@ static struct smcdu_channel *channel_new(int sock, uint32_t spin_ns)
 }
 
 int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
-	const struct lib_kept *kept, uint32_t spin_ns, struct smcdu_channel **ret)
+	const struct lib_kept *kept, uint32_t spin_us, struct smcdu_channel **ret)
 {
-	struct smcdu_channel *ch = channel_new(sock, spin_ns);
+	struct smcdu_channel *ch = channel_new(sock);
 	bool attached = msg->path == IPC_PATH_ATTACHED;
 	/* {DMB, send file, peer's DMB, page, socket}; without the second where that was kept */
 	int *peers = fds + (msg->kept ? 1 : 2);
@@ -185,6 +184,7 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned in
 		r = lib_fail(-EPROTO, "the daemon described a channel this library cannot use");
 	} else {
 		ch->order = (enum cdc_order)msg->order;
+		ch->spin_ns = lib_spin_limit(spin_us, attached);
 		describe(&ch->info, msg);
 		r = map_memory(ch, msg, fds[0], msg->kept ? -1 : fds[1]);
 		if (r == 0 && attached)
@@ -261,7 +261,7 @@ int smcdu_connect(struct smcdu_ctx *ctx, const char *target, struct smcdu_channe
 	sock = call(ctx, &req, &ans, fds, &nfds, &kept, deadline);
 	if (sock < 0)
 		return sock;
-	r = channel_adopt(&ans, sock, fds, nfds, &kept, ctx->spin_ns, &ch);
+	r = channel_adopt(&ans, sock, fds, nfds, &kept, ctx->spin_us, &ch);
 	if (ch) {
 		channel_set_record(ch, ctx->record);
 		ch->home = home_ref(ctx->home);

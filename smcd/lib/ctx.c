@@ -132,18 +132,37 @@ static int default_socket(char *buf, size_t len)
 	return snprintf(buf, len, "/run/smcd-user/smcd-userd.sock");
 }
 
-/* Spinning on a single processor only keeps the other side from running. */
-uint32_t lib_spin_limit(uint32_t spin_us)
+static bool machine_has_one(void)
+{
+	/* 0: not known yet. Whoever asks is told the same. */
+	static _Atomic long online;
+	long n = atomic_load_explicit(&online, memory_order_relaxed);
+
+	if (!n) {
+		n = sysconf(_SC_NPROCESSORS_ONLN);
+		atomic_store_explicit(&online, n, memory_order_relaxed);
+	}
+	return n < 2;
+}
+
+static bool thread_has_one(void)
 {
 	cpu_set_t cpus;
 
+	return sched_getaffinity(0, sizeof(cpus), &cpus) < 0 || CPU_COUNT(&cpus) < 2;
+}
+
+/*
+ * Spinning on the only processor keeps the other side from running. An attached peer says where it waits
+ * (wait.c), so it matters only what the machine has; where the daemon runs is not known.
+ */
+uint32_t lib_spin_limit(uint32_t spin_us, bool attached)
+{
 	if (spin_us == UINT32_MAX)
 		return 0;
 	if (spin_us)
 		return spin_us * 1000u;
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0 || CPU_COUNT(&cpus) < 2)
-		return 0;
-	return SPIN_ADAPTIVE_NS;
+	return (attached ? machine_has_one() : thread_has_one()) ? 0 : SPIN_ADAPTIVE_NS;
 }
 
 bool lib_spin_valid(uint32_t spin_us)
@@ -207,7 +226,7 @@ int smcdu_open(const struct smcdu_settings *s, struct smcdu_ctx **ret)
 	ctx->connect_timeout_ms = s->connect_timeout_ms;
 	ctx->path = s->path;
 	ctx->record = s->record != 0;
-	ctx->spin_ns = lib_spin_limit(s->spin_us);
+	ctx->spin_us = s->spin_us;
 	ctx->rcvbuf = s->rcvbuf ? round_up_pow2(s->rcvbuf) : 0;
 	pthread_once(&generation_once, watch_forks);
 	ctx->generation = lib_generation();

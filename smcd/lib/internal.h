@@ -47,7 +47,7 @@ struct smcdu_ctx {
 	unsigned int generation;
 	struct lib_home *home;
 	uint32_t connect_timeout_ms;
-	uint32_t spin_ns; /* longest look before sleeping */
+	uint32_t spin_us; /* as in the settings */
 	uint32_t rcvbuf;
 	uint32_t path; /* IPC_PATH_*: wanted */
 	bool record;
@@ -59,7 +59,7 @@ struct smcdu_listener {
 	int sock;
 	_Atomic bool broken; /* the daemon is gone or broke the protocol */
 	uint32_t port;
-	uint32_t spin_ns;
+	uint32_t spin_us;
 	bool record;
 	struct lib_home *home;
 };
@@ -78,8 +78,10 @@ struct lib_spin {
 /* What the writer is given before the next look; see wait_head_start(). */
 struct lib_start {
 	uint32_t ns;
+	uint32_t alone, failed; /* looks that found one receive's worth; tries in a row */
 	uint64_t received; /* calls until the ring was last found empty */
 	uint64_t sent;
+	uint64_t pos;
 };
 
 /* How large pieces are copied; see way.c. Times are for one ring's length. */
@@ -209,9 +211,9 @@ void lib_set_diag(uint32_t diag);
 int lib_copy_name(char dst[IPC_NAME_MAX], const char *src, size_t len);
 int lib_copy_peer(char dst[IPC_NAME_MAX], const char *src, size_t len);
 
-/* What settings.spin_us may be, and the longest look in ns that it means to this thread. */
+/* What settings.spin_us may be, and the longest look in ns that it means to this thread, on such a channel. */
 bool lib_spin_valid(uint32_t spin_us);
-uint32_t lib_spin_limit(uint32_t spin_us);
+uint32_t lib_spin_limit(uint32_t spin_us, bool attached);
 
 /* ---- ipc.c: the daemon's socket -------------------------------------------------------------- */
 
@@ -264,7 +266,7 @@ void kept_drop(struct lib_kept *k);
  * mapped, @kept (may be NULL). 0 or negative errno with text.
  */
 int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned int nfds,
-	const struct lib_kept *kept, uint32_t spin_ns, struct smcdu_channel **ret);
+	const struct lib_kept *kept, uint32_t spin_us, struct smcdu_channel **ret);
 
 /* Before any use: whether it carries records. */
 void channel_set_record(struct smcdu_channel *ch, bool record);

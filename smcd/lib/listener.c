@@ -50,7 +50,7 @@ int smcdu_listen(struct smcdu_ctx *ctx, const char *service, unsigned int backlo
 		return lib_fail_plain(-ENOMEM);
 	}
 	*l = (struct smcdu_listener){ .home = home, .generation = lib_generation(), .sock = sock,
-		.port = ans.port, .spin_ns = ctx->spin_ns, .record = ctx->record };
+		.port = ans.port, .spin_us = ctx->spin_us, .record = ctx->record };
 	*ret = l;
 	return 0;
 }
@@ -106,7 +106,7 @@ int smcdu_accept(struct smcdu_listener *l, unsigned int flags, struct smcdu_chan
 		return broken(l, "the daemon names a connection that is not there");
 	}
 	first = msg.on ? 0 : 1;
-	r = channel_adopt(&msg, msg.on ? kept.sock : fds[0], fds + first, nfds - first, &kept, l->spin_ns,
+	r = channel_adopt(&msg, msg.on ? kept.sock : fds[0], fds + first, nfds - first, &kept, l->spin_us,
 		&ch);
 	if (ch) {
 		channel_set_record(ch, l->record);

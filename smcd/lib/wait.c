@@ -46,7 +46,15 @@
 #define GIVE_RETRY	 256u
 #define START_MIN_NS	 128u
 #define START_MAX_NS	 4096u
-#define START_NS_CALL	 128u /* for a receive each, the writer is worth waiting for */
+#define START_TRY_NS	 1024u
+/* For a receive each, or a byte, the writer is worth waiting for. */
+#define START_NS_CALL	 128u
+#define START_NS_BYTE	 1u
+/* Messages of which one may be found each time. */
+#define START_BYTES_MIN	 1024u
+#define START_BYTES_MAX	 16384u
+#define START_PATIENCE	 16u /* looks until the first try, twice as many after each that failed */
+#define START_FAILED_MAX 8u
 #define GIVE_LONG_NS	 100000u /* somebody else had the processor: the peer alone is quicker */
 #define SHARE_LONG_NS	 500000u /* who had it this long gives it to nobody */
 #define SHARE_RETRY	 64u
@@ -307,22 +315,34 @@ static bool spin_for(const struct smcdu_channel *ch, unsigned int event, struct 
 
 /*
  * A writer of small messages and a reader as fast as it would hand over each line alone, at the price of
- * its way between two caches. Many at once cost hardly more: as long as each look finds many receives'
- * worth, and nothing is sent in answer, the reader lets the writer get ahead before it looks again.
+ * its way between two caches, for which the writer's next stores wait. Many at once cost hardly more: as
+ * long as each look finds several receives' worth, and nothing is sent in answer, the reader lets the
+ * writer get ahead before it looks again. It finds one each time if it is a little faster than the writer;
+ * then it tries now and then, the more rarely the less often that helps.
  */
 void wait_head_start(struct smcdu_channel *ch)
 {
-	uint64_t received = lib_get(&ch->rx.calls), sent = lib_get(&ch->tx.calls);
+	uint64_t received = lib_get(&ch->rx.calls), sent = lib_get(&ch->tx.calls), pos = lib_get(&ch->rx.pos);
 	struct lib_start *s = &ch->rx.start;
-	uint64_t found = received - s->received, end;
+	uint64_t found = received - s->received, bytes = pos - s->pos, end;
 
-	if (sent != s->sent || found < 2 + s->ns / START_NS_CALL)
-		s->ns = sent != s->sent ? 0 : s->ns / 2;
-	else
+	if (sent != s->sent) {
+		s->ns = s->alone = 0;
+	} else if (found >= 2 && (found * START_NS_CALL >= s->ns || bytes * START_NS_BYTE >= s->ns)) {
 		s->ns = s->ns ? s->ns * 2 : START_MIN_NS;
+		s->failed = 0;
+	} else if (s->ns) {
+		s->ns /= 2;
+	} else if (bytes >= START_BYTES_MIN && bytes <= START_BYTES_MAX &&
+		   ++s->alone >= START_PATIENCE << s->failed) {
+		s->alone = 0;
+		s->failed += s->failed < START_FAILED_MAX;
+		s->ns = START_TRY_NS;
+	}
 	s->ns = s->ns < START_MAX_NS ? s->ns : START_MAX_NS;
 	s->received = received;
 	s->sent = sent;
+	s->pos = pos;
 	if (s->ns < START_MIN_NS || !ch->spin_ns || atomic_load_explicit(&ch->shared, memory_order_relaxed))
 		return;
 	end = clock_ns() + s->ns;
@@ -460,7 +480,7 @@ int smcdu_set_spin(struct smcdu_channel *ch, uint32_t spin_us)
 		return lib_fail_plain(-EPERM);
 	if (!lib_spin_valid(spin_us))
 		return lib_fail_plain(-EINVAL);
-	ch->spin_ns = lib_spin_limit(spin_us);
+	ch->spin_ns = lib_spin_limit(spin_us, channel_attached(ch));
 	return 0;
 }
 

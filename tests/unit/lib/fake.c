@@ -82,7 +82,7 @@ struct smcdu_channel *fake_adopt(struct fake *f)
 	int fds[] = { fd_steal(&f->dmb_fd), fd_steal(&f->ctl_fd) };
 	struct smcdu_channel *ch = NULL;
 
-	assert_int_equal(channel_adopt(&msg, fd_steal(&f->app_sock), fds, 2, NULL, 0, &ch), 0);
+	assert_int_equal(channel_adopt(&msg, fd_steal(&f->app_sock), fds, 2, NULL, UINT32_MAX, &ch), 0);
 	return ch;
 }
 

@@ -27,8 +27,8 @@ static void open_end(struct pair *p, unsigned int side, const int dmb[2], int pa
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
 	p->daemon[side] = sv[0];
-	assert_int_equal(channel_adopt(&m, sv[1], fds, IPC_FDS_ATTACHED, NULL, spin_us * 1000,
-		&p->ch[side]), 0);
+	assert_int_equal(channel_adopt(&m, sv[1], fds, IPC_FDS_ATTACHED, NULL,
+		spin_us ? spin_us : UINT32_MAX, &p->ch[side]), 0);
 }
 
 static void *map(int fd, size_t len)
