@@ -17,10 +17,10 @@
  *
  * Threads: a context may be used by any number of threads at once, and so may a listener: each channel
  * is accepted by one of them. A channel may be used by two threads at once when one only sends (smcdu_send,
- * smcdu_sendv, smcdu_reserve, smcdu_reservev, smcdu_commit, smcdu_shutdown) and the other only receives
- * (smcdu_recv, smcdu_recvv, smcdu_peek, smcdu_peekv, smcdu_release); all other functions on a channel, and its
- * descriptor, need exclusive use, except smcdu_channel_stats(), which may be called at any time
- * from any thread.
+ * smcdu_sendv, smcdu_reserve, smcdu_reservev, smcdu_cached_part, smcdu_commit, smcdu_shutdown) and the
+ * other only receives (smcdu_recv, smcdu_recvv, smcdu_peek, smcdu_peekv, smcdu_release); all other functions
+ * on a channel, and its descriptor, need exclusive use, except smcdu_channel_stats(), which may be called at
+ * any time from any thread.
  *
  * fork: handles belong to the process that created them; in a child every call on them returns
  * -EPERM and only freeing is allowed (which leaves the parent's channel untouched).
@@ -209,6 +209,15 @@ SMCDU_API int smcdu_reserve(struct smcdu_channel *ch, void **ptr, size_t *len, u
  * -EPIPE, -ECONNRESET, -ENODEV.
  */
 SMCDU_API int smcdu_commit(struct smcdu_channel *ch, size_t len);
+
+/**
+ * How large pieces are best written in place: of @p len bytes the first so many past the caches (with
+ * non-temporal stores, fenced before smcdu_commit()), and the last so many as ever. Which mixture is
+ * fastest depends on where the two processors are; the channel finds out from commit to commit, as it
+ * does for smcdu_send(). It is advice: any way of writing is right.
+ * @return how many of the last bytes, 0 to @p len; @p len for few bytes.
+ */
+SMCDU_API size_t smcdu_cached_part(struct smcdu_channel *ch, size_t len);
 
 /**
  * Zero copy, receiving side: received bytes in place, read-only, once there are at least @p want (0:

@@ -90,11 +90,23 @@ void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t ring)
 	w->end = pos + (w->level != w->best && ring > STEP ? STEP : ring);
 }
 
-void way_copy(struct smcdu_channel *ch, void *dst, const void *src, size_t n)
+static size_t cached_part(struct smcdu_channel *ch, size_t n)
 {
 	struct lib_way *w = &ch->tx.way;
 
-	if (n >= FAR_COPY_MIN && lib_get(&ch->tx.pos) >= w->end)
+	if (n < FAR_COPY_MIN)
+		return n;
+	if (lib_get(&ch->tx.pos) >= w->end)
 		way_judge(w, clock_ns(), lib_get(&ch->tx.pos), ch->tx.size);
-	far_copy(dst, src, n, n * w->level / WAY_LEVELS);
+	return n / WAY_LEVELS * w->level;
+}
+
+void way_copy(struct smcdu_channel *ch, void *dst, const void *src, size_t n)
+{
+	far_copy(dst, src, n, cached_part(ch, n));
+}
+
+size_t smcdu_cached_part(struct smcdu_channel *ch, size_t len)
+{
+	return channel_mine(ch) ? cached_part(ch, len) : len;
 }

@@ -106,6 +106,16 @@ static int ring_link_commit(struct link *base, size_t len)
 	return 0;
 }
 
+/* As the variant copies. */
+static size_t ring_link_cached(struct link *base, size_t len)
+{
+	const struct ring_link *l = self(base);
+
+	if (l->tx.copy == ring_copy_far)
+		return 0;
+	return l->tx.copy == ring_copy_half ? len / 2 : len;
+}
+
 /* The variant is looked up only when there is something, for it was set before that. */
 static int ring_link_peek(struct link *base, const void **p, size_t *len)
 {
@@ -182,6 +192,7 @@ static const struct link_ops ring_link_ops = {
 	.recv = ring_link_recv,
 	.reserve = ring_link_reserve,
 	.commit = ring_link_commit,
+	.cached = ring_link_cached,
 	.peek = ring_link_peek,
 	.release = ring_link_release,
 	.set_variant = ring_link_set_variant,

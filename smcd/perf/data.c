@@ -96,27 +96,30 @@ void data_fill(void *buf, size_t len, uint64_t *next)
 #if defined(__x86_64__) && !defined(__CHECKER__) /* sparse does not know vectors */
 #define FAR_MIN 2048u /* below, a store that waits costs less than memory does the reader */
 
-void data_fill_far(void *buf, size_t len, uint64_t *next)
+void data_fill_far(void *buf, size_t len, size_t cached, uint64_t *next)
 {
+	size_t far = (len - cached) / sizeof(__m128i);
 	uint64_t word = *next * STEP;
 	__m128i *p = buf;
 
-	if (len < FAR_MIN || (uintptr_t)buf % sizeof(*p)) {
+	if (len < FAR_MIN || !far || (uintptr_t)buf % sizeof(*p)) {
 		data_fill(buf, len, next);
 		return;
 	}
-	*next += len / sizeof(*p) * 2;
-	for (; len >= sizeof(*p); len -= sizeof(*p), word += 2 * STEP) {
+	*next += far * 2;
+	len -= far * sizeof(*p);
+	for (; far; far--, word += 2 * STEP) {
 		uint64_t second = word + STEP;
 
 		_mm_stream_si128(p++, _mm_set_epi64x((long long)second, (long long)word));
 	}
-	_mm_sfence(); /* before anything says that they are there */
 	data_fill(p, len, next);
+	_mm_sfence(); /* before anything says that they are there */
 }
 #else
-void data_fill_far(void *buf, size_t len, uint64_t *next)
+void data_fill_far(void *buf, size_t len, size_t cached, uint64_t *next)
 {
+	(void)cached;
 	data_fill(buf, len, next);
 }
 #endif

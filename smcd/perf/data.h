@@ -15,10 +15,10 @@
 void data_fill(void *buf, size_t len, uint64_t *next);
 
 /*
- * The same bytes, where another processor reads them next: many at once go past this one's caches,
- * which would first have to fetch each line from the reader, one at a time.
+ * The same bytes, where another processor reads them next: many at once go past this one's caches, but for
+ * the last @cached ones.
  */
-void data_fill_far(void *buf, size_t len, uint64_t *next);
+void data_fill_far(void *buf, size_t len, size_t cached, uint64_t *next);
 
 /* Reads every byte. The sum of all words is returned so that the reading cannot be left out. */
 uint64_t data_read(const void *buf, size_t len);

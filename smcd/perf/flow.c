@@ -63,7 +63,7 @@ static int put_in_place(struct flow *f, uint8_t mark)
 			return r;
 		n = n < left ? n : left;
 		n = n < PIECE ? n : PIECE;
-		data_fill_far(p, n, &f->next);
+		data_fill_far(p, n, ops->cached ? ops->cached(f->link, n) : n, &f->next);
 		if (left == f->size)
 			*(uint8_t *)p = mark;
 		if (f->hash)

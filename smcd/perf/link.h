@@ -23,6 +23,8 @@ struct link_ops {
 	/* Zero copy: pieces where they lie, of at least one byte. NULL when there is no such thing. */
 	int (*reserve)(struct link *l, void **p, size_t *len);
 	int (*commit)(struct link *l, size_t len);
+	/* Optional: of so many bytes written in place, how many of the last not past the caches. */
+	size_t (*cached)(struct link *l, size_t len);
 	int (*peek)(struct link *l, const void **p, size_t *len);
 	int (*release)(struct link *l, size_t len);
 	/* Optional: how long a wait looks before it sleeps (settings.spin_us). */

@@ -58,6 +58,11 @@ static int smcd_commit(struct link *l, size_t len)
 	return smcdu_commit(channel(l), len);
 }
 
+static size_t smcd_cached(struct link *l, size_t len)
+{
+	return smcdu_cached_part(channel(l), len);
+}
+
 static int smcd_peek(struct link *l, const void **p, size_t *len)
 {
 	int r = smcdu_peek(channel(l), p, len, 0);
@@ -94,6 +99,7 @@ static const struct link_ops smcd_ops = {
 	.recv = smcd_recv,
 	.reserve = smcd_reserve,
 	.commit = smcd_commit,
+	.cached = smcd_cached,
 	.peek = smcd_peek,
 	.release = smcd_release,
 	.set_spin = smcd_set_spin,

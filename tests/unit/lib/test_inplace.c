@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vfio/base/endian.h"
+#include "vfio/base/far.h"
 
 #define N    (RING - CDC_SIZE)
 #define HEAD 4u
@@ -572,6 +573,34 @@ static void test_record_that_changes(void **state)
 	assert_int_equal(smcdu_release(r->ch, 1), -EINVAL);
 }
 
+/* Advice follows what is measured, and what is written in place is measured, too. */
+static void test_cached_part(void **state)
+{
+	struct rig *r = *state;
+	struct smcdu_channel *tx = r->p.ch[0], *rx = r->p.ch[1];
+	uint8_t bytes[1000];
+	uint64_t end;
+	size_t room;
+	void *p;
+
+	assert_int_equal(smcdu_cached_part(tx, 0), 0);
+	assert_int_equal(smcdu_cached_part(tx, FAR_COPY_MIN - 1), FAR_COPY_MIN - 1);
+	for (unsigned int level = 0; level <= WAY_LEVELS; level++) {
+		tx->tx.way.level = tx->tx.way.best = (uint8_t)level;
+		assert_int_equal(smcdu_cached_part(tx, 4096), 4096 / WAY_LEVELS * level);
+	}
+	assert_in_range(smcdu_cached_part(tx, FAR_COPY_MIN + 3), FAR_COPY_MIN, FAR_COPY_MIN + 3);
+	end = tx->tx.way.end;
+	do {
+		assert_int_equal(smcdu_reserve(tx, &p, &room, SMCDU_DONTWAIT), 0);
+		memset(p, 1, room < sizeof(bytes) ? room : sizeof(bytes));
+		assert_int_equal(smcdu_commit(tx, room < sizeof(bytes) ? room : sizeof(bytes)), 0);
+		assert_true(smcdu_recv(rx, bytes, sizeof(bytes), SMCDU_DONTWAIT) > 0);
+	} while (lib_get(&tx->tx.pos) < end);
+	smcdu_cached_part(tx, FAR_COPY_MIN);
+	assert_true(tx->tx.way.end > end);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define R(f) cmocka_unit_test_setup_teardown(f, setup_records, teardown)
 
@@ -580,7 +609,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_every_place_attached), T(test_every_place_mediated), T(test_parts_of_parts),
 		T(test_want), T(test_want_at_the_end), T(test_nobody_waits_for_ever),
-		T(test_the_daemon_is_rung_in_time),
+		T(test_the_daemon_is_rung_in_time), T(test_cached_part),
 		R(test_record_sizes_attached), R(test_record_sizes_mediated), R(test_record_rules),
 		R(test_record_that_changes),
 	};

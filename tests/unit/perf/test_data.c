@@ -63,7 +63,7 @@ static void test_fill_far(void **state)
 			memset(a, 0xa5, sizeof(a));
 			memset(b, 0xa5, sizeof(b));
 			data_fill(a + at, lengths[i], &na);
-			data_fill_far(b + at, lengths[i], &nb);
+			data_fill_far(b + at, lengths[i], lengths[i] / 4 * (i % 5), &nb);
 			assert_int_equal(na, nb);
 			assert_memory_equal(a, b, sizeof(a));
 		}
