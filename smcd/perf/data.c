@@ -99,7 +99,8 @@ void data_fill(void *buf, size_t len, uint64_t *next)
 void data_fill_far(void *buf, size_t len, size_t cached, uint64_t *next)
 {
 	size_t far = (len - cached) / sizeof(__m128i);
-	uint64_t word = *next * STEP;
+	const __m128i step = _mm_set1_epi64x((long long)(2 * STEP));
+	__m128i now = _mm_set_epi64x((long long)((*next + 1) * STEP), (long long)(*next * STEP));
 	__m128i *p = buf;
 
 	if (len < FAR_MIN || !far || (uintptr_t)buf % sizeof(*p)) {
@@ -108,11 +109,8 @@ void data_fill_far(void *buf, size_t len, size_t cached, uint64_t *next)
 	}
 	*next += far * 2;
 	len -= far * sizeof(*p);
-	for (; far; far--, word += 2 * STEP) {
-		uint64_t second = word + STEP;
-
-		_mm_stream_si128(p++, _mm_set_epi64x((long long)second, (long long)word));
-	}
+	for (; far; far--, now = _mm_add_epi64(now, step))
+		_mm_stream_si128(p++, now);
 	data_fill(p, len, next);
 	_mm_sfence(); /* before anything says that they are there */
 }
