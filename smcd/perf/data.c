@@ -99,8 +99,9 @@ void data_fill(void *buf, size_t len, uint64_t *next)
 void data_fill_far(void *buf, size_t len, size_t cached, uint64_t *next)
 {
 	size_t far = (len - cached) / sizeof(__m128i);
-	const __m128i step = _mm_set1_epi64x((long long)(2 * STEP));
-	__m128i now = _mm_set_epi64x((long long)((*next + 1) * STEP), (long long)(*next * STEP));
+	const uint64_t word = *next * STEP, second = word + STEP, both = 2 * STEP;
+	const __m128i step = _mm_set1_epi64x((long long)both);
+	__m128i now = _mm_set_epi64x((long long)second, (long long)word);
 	__m128i *p = buf;
 
 	if (len < FAR_MIN || !far || (uintptr_t)buf % sizeof(*p)) {
