@@ -176,7 +176,7 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 		return 0;
 	/* Stands through CDCs that move nothing, as the kernel's does. */
 	if (pending > 0)
-		s->tx_blocked = pending >= stream_tx_free(s);
+		s->tx_blocked = len == stream_tx_free(s);
 	n = cut(s, len, mv);
 	compose(s, len, conn_flags);
 	mv[n++] = (struct ism_move){

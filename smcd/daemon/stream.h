@@ -17,6 +17,8 @@
  *   begins with a whole line where it would have cost one store more. The budget is cut back to a
  *   line, and a ragged end of what flows (tx_flows) waits; if a push would reach no line it sends all,
  *   so nothing waits longer than for the next push.
+ * - B says that the peer's ring is full, and so that its cursor is waited for. Bytes that wait here for their
+ *   turn are no reason: they go without it.
  * - An urgent byte is the last one of its CDC: a push stops there. Its U flag is said once; only an
  *   end (D, C, A) that follows repeats it, because it may overwrite the block before the peer looked,
  *   and no byte can come behind an end that a repeated U could be mistaken for.
@@ -59,7 +61,7 @@ struct stream {
 	uint64_t tx_acked; /* consumed by the peer's application, as we last heard */
 	uint64_t tx_urg;   /* behind the last urgent byte, perhaps not put yet; set by the owner */
 	bool tx_flows;	   /* more follows at once; set by the owner */
-	bool tx_blocked;   /* B: what was pending at the last transmission filled the peer's ring */
+	bool tx_blocked;   /* B: the last transmission filled the peer's ring */
 	uint64_t cdc_tx;   /* CDC blocks written */
 };
 

@@ -213,6 +213,28 @@ static void blocked_stands(void **state)
 	free(e);
 }
 
+/*
+ * What waits here fills the ring, but not the peer's: more goes at the next turn, so nothing is asked of the
+ * peer before half of its ring is full of what it has not acknowledged.
+ */
+static void pending_is_not_blocked(void **state)
+{
+	struct end *e = new_pair();
+	uint64_t turns = 0;
+
+	put(&e[0], N);
+	do {
+		assert_true(stream_push(&e[0].s, N, N / 8, 0, false) > 0);
+		turns++;
+		assert_int_equal(said(&e[0]).prod_flags,
+			e[0].s.tx_sent == N ? CDC_WRITER_BLOCKED : 0);
+		take(&e[1]);
+		assert_true(stream_update_due(&e[1].s) == (e[0].s.tx_sent >= N / 2));
+	} while (e[0].s.tx_sent < N);
+	assert_true(turns >= 8);
+	free(e);
+}
+
 /* R: whatever is consumed is told. */
 static void update_on_request(void **state)
 {
@@ -456,6 +478,7 @@ int main(void)
 		cmocka_unit_test(budget_and_force),
 		cmocka_unit_test(failed_payload_sends_no_cdc),
 		cmocka_unit_test(blocked_stands),
+		cmocka_unit_test(pending_is_not_blocked),
 		cmocka_unit_test(update_on_request),
 		cmocka_unit_test(urgent_is_the_last_of_its_cdc),
 		cmocka_unit_test(urgent_survives_an_end),
