@@ -628,6 +628,7 @@ int vu_client_open(const struct vu_client_params *params, struct vfio_device **r
 		client_close(&c->dev);
 		return r;
 	}
+	c->wire.together = c->peer.together && c->peer.max_msg_fds >= WIRE_FDS;
 	c->dev.iova_is_va = c->peer.iova_is_va;
 	c->dev.pipelined = c->peer.iova_is_va && c->peer.chain;
 	*ret = &c->dev;

@@ -53,12 +53,12 @@ static int cmd_version(struct vu_conn *c, struct vu_msg *m)
 static int cmd_dma_map(struct vu_conn *c, struct vu_msg *m)
 {
 	struct vu_dma_map req;
-	int r;
+	int none = -1, r;
 
 	memcpy(&req, m->body, sizeof(req));
 	if (req.argsz < sizeof(req))
 		return -EINVAL;
-	r = dma_add(&c->dma, &req, m->n_fds ? m->fds[0] : -1);
+	r = dma_add(&c->dma, &req, m->n_fds ? &m->fds[0] : &none);
 	if (r != -EPERM)
 		return r;
 	if (!c->unsealed_logged)
@@ -386,7 +386,8 @@ int vu_execute(struct vu_conn *c, struct vu_msg *m)
 {
 	static const struct command unknown;
 	const struct command *cmd = &unknown;
-	uint32_t known = VU_F_NO_REPLY | (c->limits.chain ? VU_F_CHAIN : 0);
+	uint32_t known = VU_F_NO_REPLY | (c->limits.chain ? VU_F_CHAIN : 0) |
+		(c->limits.together ? VU_F_FD : 0);
 	bool cancel = c->failed && (m->hdr.flags & VU_F_CHAIN & known);
 
 	if (m->hdr.command < sizeof(commands) / sizeof(commands[0]))

@@ -8,7 +8,8 @@
  *
  * Descriptors: a recvmsg() ends with the data that descriptors were attached to, so they belong to
  * the message that holds its last byte. While some wait for the rest of their message nothing
- * behind that message is received, so one set is enough.
+ * behind that message is received, so one set is enough. Those that commands with VU_F_FD take, one each,
+ * come with the first of them at the latest.
  */
 #ifndef SMCDU_VFIO_USER_CONN_H
 #define SMCDU_VFIO_USER_CONN_H

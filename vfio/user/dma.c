@@ -94,14 +94,10 @@ static int file_check(const struct dma_table *t, const struct vu_dma_map *req, i
 	return 0;
 }
 
-/* A descriptor of our own, unless those that are left are wanted for more important things. */
-static int keep_fd(const struct dma_table *t, int fd)
+/* Whether @fd may stay: those that are left are wanted for more important things. */
+static bool may_keep(const struct dma_table *t, int fd)
 {
-	int dup = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-	if (dup >= t->keep_below)
-		fd_closep(&dup);
-	return dup;
+	return fd < t->keep_below;
 }
 
 /* 0 or -errno. */
@@ -124,9 +120,9 @@ static bool can_wait(const struct dma_file *f, int seals)
 	return f->fd >= 0 && seals >= 0 && (seals & fixed) == fixed && !(seals & against);
 }
 
-/* The whole of @fd for @req. */
+/* The whole of *fd for @req, which is taken over where it is kept. */
 static int file_new(struct dma_table *t, const struct vu_dma_map *req, const struct stat *st, int seals,
-	int fd, struct dma_file **ret)
+	int *fd, struct dma_file **ret)
 {
 	bool write = req->flags & VU_DMA_F_WRITE;
 	uint64_t size = (uint64_t)st->st_size;
@@ -143,21 +139,22 @@ static int file_new(struct dma_table *t, const struct vu_dma_map *req, const str
 	f->size = size;
 	f->writable = write;
 	f->refs = 1;
-	f->fd = write && req->offset == 0 && req->size == size ? keep_fd(t, fd) : -1;
-	r = can_wait(f, seals) ? 0 : file_map(f, fd);
+	f->fd = write && req->offset == 0 && req->size == size && may_keep(t, *fd) ? *fd : -1;
+	r = can_wait(f, seals) ? 0 : file_map(f, *fd);
 	if (r < 0) {
-		fd_closep(&f->fd);
 		free(f);
 		return r;
 	}
+	if (f->fd >= 0)
+		*fd = -1;
 	t->space += size;
 	t->n_files++;
 	*ret = f;
 	return 0;
 }
 
-/* The mapping of @fd that serves @req, with a reference for the caller. */
-static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
+/* The mapping of *fd that serves @req, with a reference for the caller. */
+static int file_get(struct dma_table *t, const struct vu_dma_map *req, int *fd,
 	struct dma_file **ret)
 {
 	bool write = req->flags & VU_DMA_F_WRITE;
@@ -166,11 +163,11 @@ static int file_get(struct dma_table *t, const struct vu_dma_map *req, int fd,
 	int seals, r;
 	void *node;
 
-	r = file_check(t, req, fd, &st, &seals);
+	r = file_check(t, req, *fd, &st, &seals);
 	if (r)
 		return r;
 	/* Checked even when a writable mapping exists: it was another descriptor's right. */
-	if (write && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+	if (write && (fcntl(*fd, F_GETFL) & O_ACCMODE) != O_RDWR)
 		return -EACCES;
 	key.dev = st.st_dev;
 	key.ino = st.st_ino;
@@ -218,7 +215,7 @@ static bool req_valid(const struct vu_dma_map *req)
 	return req->size - 1 <= UINT64_MAX - req->addr;
 }
 
-int dma_add(struct dma_table *t, const struct vu_dma_map *req, int fd)
+int dma_add(struct dma_table *t, const struct vu_dma_map *req, int *fd)
 {
 	struct dma_map *m;
 	int r = 0;
@@ -236,7 +233,7 @@ int dma_add(struct dma_table *t, const struct vu_dma_map *req, int fd)
 	m->last = req->addr + req->size - 1;
 	m->offset = req->offset;
 	m->flags = req->flags;
-	if (fd >= 0)
+	if (*fd >= 0)
 		r = file_get(t, req, fd, &m->file);
 	if (!r && !tsearch(m, &t->maps, map_cmp))
 		r = -ENOMEM;

@@ -51,12 +51,13 @@ void dma_init(struct dma_table *t, uint32_t max_maps);
 void dma_fini(struct dma_table *t);
 
 /*
- * Adds a map of @req->size bytes of @fd (borrowed) at @req->offset. Without a file (@fd -1) the
+ * Adds a map of @req->size bytes of *fd at @req->offset. If the table takes the descriptor over, *fd is -1
+ * afterwards; else it still is the caller's. Without a file (*fd -1) the
  * range is taken but dma_find() never returns memory for it: QEMU announces ROMs that way.
  * 0 · -EINVAL: alignment, flags, not a file, beyond its end · -EPERM: it could shrink · -EEXIST:
  * overlaps a map · -ENOSPC: a limit · -EACCES: @fd does not grant the access · -ENOMEM.
  */
-int dma_add(struct dma_table *t, const struct vu_dma_map *req, int fd);
+int dma_add(struct dma_table *t, const struct vu_dma_map *req, int *fd);
 
 /* Any map within [first, last]? */
 bool dma_any(const struct dma_table *t, uint64_t first, uint64_t last);

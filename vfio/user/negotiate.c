@@ -79,6 +79,7 @@ static int take_capabilities(struct json_object *in, struct json_object *out, st
 	own = json_object_new_object();
 	l->iova_is_va = take_offer(ext, own, "iova_is_va");
 	l->chain = take_offer(ext, own, "chain");
+	l->together = take_offer(ext, own, "together");
 	l->side = take_offer(ext, own, "side");
 	json_object_object_add(out, "smcd_user", own);
 	return 0;

@@ -22,6 +22,7 @@ struct vu_limits {
 	uint32_t max_dma_maps;
 	bool iova_is_va;       /* private extensions of proto.h */
 	bool chain;
+	bool together;
 	bool side;
 };
 

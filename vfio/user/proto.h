@@ -6,12 +6,15 @@
  * follow the vfio-user specification (QEMU docs/interop/vfio-user); device data inside region
  * messages is raw bytes.
  *
- * Three private extensions, used only when both sides name them in the version negotiation under
+ * Four private extensions, used only when both sides name them in the version negotiation under
  * capabilities.smcd_user:
  *   "iova_is_va": the client's DMA maps use its virtual addresses, so that gaddr in a request of
  *		   the zPCI I/O region is an address in the server's DMA table.
  *   "chain":	   VU_F_CHAIN in a command says: if the command before it on this connection failed
  *		   or was cancelled, cancel this one too (error reply ECANCELED, nothing executed).
+ *   "together":	   VU_F_FD in a command says: its descriptor is the first of those that have arrived and that
+ *		   no command has taken yet. So those of several commands can be sent with the first of them,
+ *		   all of it in one piece, for which a sleeping server is woken once.
  *   "side":	   VU_SIDE_CHANNEL hands over a connected SOCK_SEQPACKET socket, on which the
  *		   device's driver and model talk about what no instruction can do.
  */
@@ -47,6 +50,7 @@ enum vu_command {
 #define VU_F_NO_REPLY	 0x10u
 #define VU_F_ERROR	 0x20u
 #define VU_F_CHAIN	 0x100u /* private: see above */
+#define VU_F_FD		 0x200u /* private: see above */
 
 struct vu_hdr {
 	uint16_t id;

@@ -134,7 +134,12 @@ static int next_message(struct vu_conn *c, struct vu_msg *m)
 	m->len = m->hdr.size - sizeof(m->hdr);
 	c->in.start += m->hdr.size;
 	m->n_fds = 0;
-	if (c->n_fds && c->fds_at < c->in.start) {
+	if (c->limits.together && (m->hdr.flags & VU_F_FD)) {
+		if (!c->n_fds)
+			return vu_violation(c, "a command without the descriptor it announces");
+		m->fds[m->n_fds++] = c->fds[0];
+		memmove(c->fds, c->fds + 1, --c->n_fds * sizeof(c->fds[0]));
+	} else if (c->n_fds && c->fds_at < c->in.start) {
 		memcpy(m->fds, c->fds, sizeof(m->fds));
 		m->n_fds = c->n_fds;
 		c->n_fds = 0;

@@ -11,7 +11,7 @@
 #define OFFER                                                                                      \
 	"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"                    \
 	"\"max_dma_maps\":65535,\"pgsizes\":4096,"                                                 \
-	"\"smcd_user\":{\"iova_is_va\":true,\"chain\":true,\"side\":true}}}"
+	"\"smcd_user\":{\"iova_is_va\":true,\"chain\":true,\"together\":true,\"side\":true}}}"
 
 _Static_assert(VU_MAX_FDS == 16 && VU_MAX_DATA_XFER == 1048576 && VU_MAX_DMA_MAPS == 65535,
 	"the offer says what proto.h says");
@@ -74,6 +74,7 @@ static int parse_caps(json_object *root, struct vu_caps *c, const char **why)
 		json_object_is_type(ext, json_type_object)) {
 		c->iova_is_va = get_flag(ext, "iova_is_va");
 		c->chain = get_flag(ext, "chain");
+		c->together = get_flag(ext, "together");
 		c->side = get_flag(ext, "side");
 	}
 	return 0;

@@ -19,6 +19,7 @@ struct vu_caps {
 	uint64_t pgsizes;
 	bool iova_is_va;
 	bool chain;
+	bool together;
 	bool side;
 };
 

@@ -83,8 +83,15 @@ bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a,
 
 void wire_attach_fd(struct wire *w, int fd)
 {
+	struct vu_hdr h;
+
 	if (fd < 0)
 		return;
+	if (w->together) {
+		memcpy(&h, w->tx + w->last, sizeof(h));
+		h.flags |= VU_F_FD;
+		memcpy(w->tx + w->last, &h, sizeof(h));
+	}
 	w->fds[w->nfds].fd = fd;
 	w->fds[w->nfds].start = w->last;
 	w->fds[w->nfds++].end = w->tx_len;
@@ -111,26 +118,47 @@ static unsigned int cut(const struct wire *w, struct fd_piece *v)
 	return n;
 }
 
+/* To a server that deals descriptors out they go with the first byte. Bytes, or -errno. */
+static ssize_t push_together(struct wire *w)
+{
+	ssize_t sent;
+	int fds[WIRE_FDS];
+	unsigned int n;
+
+	for (n = 0; w->tx_off == 0 && n < w->nfds; n++)
+		fds[n] = w->fds[n].fd;
+	sent = fd_send(w->fd, w->tx + w->tx_off, w->tx_len - w->tx_off, fds, n, MSG_DONTWAIT);
+	if (sent > 0)
+		w->tx_off += (size_t)sent;
+	return sent;
+}
+
+static ssize_t push_pieces(struct wire *w)
+{
+	struct fd_piece v[FD_PIECES_MAX];
+	size_t from = w->tx_off;
+	int n = fd_send_pieces(w->fd, v, cut(w, v), MSG_DONTWAIT);
+
+	for (int i = 0; i < n; i++) {
+		w->fds_sent += v[i].fd >= 0;
+		w->tx_off += v[i].sent;
+	}
+	return n < 0 ? n : (ssize_t)(w->tx_off - from);
+}
+
 /* Sends as much as the socket takes. 1: some, 0: none, or -errno. */
 static int push(struct wire *w)
 {
-	struct fd_piece v[FD_PIECES_MAX];
 	int some = 0;
 
 	while (w->tx_off < w->tx_len) {
-		int n = fd_send_pieces(w->fd, v, cut(w, v), MSG_DONTWAIT);
+		ssize_t n = w->together ? push_together(w) : push_pieces(w);
 
 		if (n == -EAGAIN || n == 0)
 			break;
 		if (n < 0)
-			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : n;
+			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : (int)n;
 		some = 1;
-		for (int i = 0; i < n; i++) {
-			w->fds_sent += v[i].fd >= 0;
-			w->tx_off += v[i].sent;
-		}
-		if (v[n - 1].sent < v[n - 1].len)
-			break;
 	}
 	return some;
 }

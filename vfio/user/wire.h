@@ -22,7 +22,7 @@
 #include "vfio/user/proto.h"
 
 #define WIRE_BUF  65536u /* bytes of commands in one exchange, and of one reply */
-#define WIRE_CMDS 64u	 /* commands in one exchange */
+#define WIRE_CMDS 80u	 /* commands in one exchange */
 #define WIRE_FDS  16u	 /* descriptors in one exchange */
 
 /* A reply as it arrived; @payload is valid during the callback. */
@@ -41,6 +41,7 @@ struct wire {
 	unsigned int timeout_ms;
 	uint64_t give_up_ns; /* clock_ns() when all waiting ends; 0: none */
 	unsigned int spin_us;
+	bool together; /* the server takes descriptors with VU_F_FD */
 	bool dead;
 	uint16_t next_id;
 
@@ -82,7 +83,7 @@ bool wire_queue(struct wire *w, uint16_t command, uint32_t flags, const void *a,
 
 /*
  * Attaches @fd (-1: none) to the command queued last. Commands with descriptors, at most WIRE_FDS, are
- * the first of an exchange.
+ * the first of an exchange. Where the server deals descriptors out all are sent with the first byte.
  */
 void wire_attach_fd(struct wire *w, int fd);
 

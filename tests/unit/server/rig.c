@@ -15,7 +15,7 @@
 
 const char rig_offer[] = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
 			 "\"max_dma_maps\":65535,\"pgsizes\":4096,\"write_multiple\":true,"
-			 "\"smcd_user\":{\"iova_is_va\":true,\"chain\":true}}}";
+			 "\"smcd_user\":{\"iova_is_va\":true,\"chain\":true,\"together\":true}}}";
 
 static const unsigned char region_cap[16] = "region type cap";
 static const unsigned char dev_cap[40] = "device info capabilities";

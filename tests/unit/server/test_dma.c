@@ -21,7 +21,10 @@ static int add(struct dma_table *t, uint64_t addr, uint64_t size, uint64_t offse
 	const struct vu_dma_map m = { .argsz = sizeof(m), .flags = flags, .offset = offset,
 		.addr = addr, .size = size };
 
-	return dma_add(t, &m, fd);
+	/* The table may keep the descriptor. */
+	int own FD_CLEANUP = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return dma_add(t, &m, &own);
 }
 
 static int count_mappings(const char *name)

@@ -262,6 +262,59 @@ static void test_fds_of_neighbours(void **state)
 	free(a);
 }
 
+/* Descriptors that were sent together, with the first of the commands they are for: each takes the next one. */
+static void test_fds_together(void **state)
+{
+	struct { struct vu_hdr h; struct vu_dma_map m; } msg[4];
+	struct reply *a = malloc(sizeof(*a));
+	struct rig *r = *state;
+	char mark[3] = "ABC";
+	int fds[3];
+
+	for (size_t cut = 1; cut <= 3 * sizeof(msg[0]); cut += 23) {
+		for (unsigned int i = 0; i < 3; i++) {
+			fds[i] = fd_memfd("together", 4096);
+			assert_int_equal(pwrite(fds[i], &mark[i], 1, 0), 1);
+			memset(&msg[i], 0, sizeof(msg[i]));
+			msg[i].h = (struct vu_hdr){ .command = VU_DMA_MAP, .size = 48, .flags = VU_F_FD };
+			msg[i].m = (struct vu_dma_map){ .argsz = 32, .flags = 3, .addr = i << 12,
+				.size = 4096 };
+		}
+		/* What follows, in whatever pieces, has none of its own. */
+		msg[3].h = (struct vu_hdr){ .command = VU_DEVICE_RESET, .size = sizeof(msg[3].h) };
+		assert_int_equal(fd_send(r->s, msg, cut, fds, 3, 0), cut);
+		assert_int_equal(rig_pump(r), 0);
+		assert_int_equal(fd_send(r->s, (char *)msg + cut, 3 * sizeof(msg[0]) + 16 - cut, NULL, 0,
+			0), 3 * sizeof(msg[0]) + 16 - cut);
+		assert_int_equal(rig_pump(r), 0);
+		for (unsigned int i = 0; i < 4; i++) {
+			assert_true(rig_recv(r, a));
+			assert_int_equal(a->hdr.error, 0);
+		}
+		for (unsigned int i = 0; i < 3; i++) {
+			close(fds[i]);
+			assert_memory_equal(vu_conn_dma(r->c, i << 12, 1, false), &mark[i], 1);
+		}
+		assert_int_equal(rig_unmap(r, 0, 0, VU_UNMAP_F_ALL), 0);
+	}
+	free(a);
+}
+
+/* One that says that there is a descriptor for it, and there is none left. */
+static void test_fd_missing(void **state)
+{
+	struct { struct vu_hdr h; struct vu_dma_map m; } msg[2];
+	int fd FD_CLEANUP = fd_memfd("only", 4096);
+	struct rig *r = *state;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		msg[i].h = (struct vu_hdr){ .command = VU_DMA_MAP, .size = 48, .flags = VU_F_FD };
+		msg[i].m = (struct vu_dma_map){ .argsz = 32, .flags = 3, .addr = i << 12, .size = 4096 };
+	}
+	assert_int_equal(fd_send(r->s, msg, sizeof(msg), &fd, 1, 0), sizeof(msg));
+	expect_end(r);
+}
+
 static void test_many_in_one_send(void **state)
 {
 	enum { N = 4000 };
@@ -399,7 +452,7 @@ int main(void)
 		T(test_fd_with_unknown), T(test_two_fds_with_map), T(test_surplus_irq_fds),
 		T(test_fd_without_use), T(test_control_truncated), T(test_fds_piled_up),
 		T(test_eof), T(test_eof_in_message), T(test_byte_by_byte),
-		T(test_fds_of_neighbours), T(test_many_in_one_send), T(test_slow_reader),
+		T(test_fds_of_neighbours), T(test_fds_together), T(test_fd_missing), T(test_many_in_one_send), T(test_slow_reader),
 		T(test_pause), T(test_nothing_there), cmocka_unit_test(test_noise),
 	};
 

@@ -112,6 +112,12 @@ static inline void version_chain(void)
 		"\"smcd_user\":{\"iova_is_va\":true,\"chain\":true}}}");
 }
 
+static inline void version_together(void)
+{
+	version("{\"capabilities\":{\"max_msg_fds\":16,\"smcd_user\":{\"iova_is_va\":true,"
+		"\"chain\":true,\"together\":true}}}");
+}
+
 static inline void expect_eof(void)
 {
 	uint8_t b[4096];

@@ -429,6 +429,53 @@ static void test_large_batch(void **state)
 	finish(r);
 }
 
+/* Maps and writes as one piece, with all descriptors at its beginning. */
+static void s_together(void)
+{
+	struct vu_dma_map map;
+	struct msg m;
+
+	version_together();
+	for (unsigned int i = 0; i < 3; i++) {
+		get(&m, VU_DMA_MAP);
+		memcpy(&map, m.p, sizeof(map));
+		must(map.addr == 0x10000u * (i + 1) && m.h.flags == (VU_F_FD | (i ? VU_F_CHAIN : 0)));
+		must(m.nfds == (i == 0 ? 3 : 0));
+		for (unsigned int k = 0; k < m.nfds; k++) {
+			must(fd_check_sealed(m.fds[k], 4096 * (k + 1)) == 0);
+			must(fd_check_sealed(m.fds[k], 4096 * (k + 2)) < 0);
+			close(m.fds[k]);
+		}
+		answer(&m, NULL, 0);
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		get(&m, VU_REGION_WRITE);
+		must(m.h.flags == VU_F_CHAIN && m.nfds == 0 && m.p[16] == 'a' + i);
+		write_done(&m, 1);
+	}
+	expect_eof();
+}
+
+static void test_together(void **state)
+{
+	const struct vfio_region_wr wr[] = { { 0, "a", 1 }, { 0, "b", 1 } };
+	struct rig *r = *state;
+	struct vfio_map map[3];
+	size_t done = 0;
+
+	assert_int_equal(start(r, s_together, 0), 0);
+	for (unsigned int i = 0; i < 3; i++)
+		map[i] = (struct vfio_map){ .va = (void *)(uintptr_t)(0x10000 * (i + 1)),
+			.len = 4096, .fd = fd_memfd("together", 4096 * (i + 1)) };
+	assert_int_equal(r->dev->ops->map_write_batch(r->dev, map, 3, &io_region, wr, 2, &done), 0);
+	assert_int_equal(done, 2);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_true(map[i].done);
+		close(map[i].fd);
+	}
+	finish(r);
+}
+
 /* Busy-waiting changes nothing but the waiting. */
 static void test_spin(void **state)
 {
@@ -482,6 +529,7 @@ int main(void)
 		T(test_chain),
 		T(test_unchained),
 		T(test_large_batch),
+		T(test_together),
 		T(test_spin),
 		T(test_idle),
 	};
