@@ -2,7 +2,10 @@
 #include "smcd/perf/cpu.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <time.h>
 
 static uint64_t clock_of(clockid_t id)
@@ -29,6 +32,52 @@ uint64_t cpu_pid_ns(int pid)
 	clockid_t id;
 
 	return clock_getcpuclockid(pid, &id) ? 0 : clock_of(id);
+}
+
+/* The first line of a file under /proc. False: there is none. */
+static bool first_line(const char *name, char *line, int size)
+{
+	FILE *f = fopen(name, "re");
+	bool got = f && fgets(line, size, f);
+
+	if (f)
+		fclose(f);
+	return got;
+}
+
+uint64_t cpu_pid_wait_ns(int pid)
+{
+	char name[64], line[128];
+	uint64_t wait = 0;
+
+	snprintf(name, sizeof(name), "/proc/%d/schedstat", pid);
+	if (!first_line(name, line, sizeof(line)) || sscanf(line, "%*u %" SCNu64, &wait) != 1)
+		return 0;
+	return wait;
+}
+
+uint64_t cpu_stolen(void)
+{
+	uint64_t stolen = 0;
+	char line[256];
+
+	/* user, nice, system, idle, iowait, irq, softirq, steal */
+	if (!first_line("/proc/stat", line, sizeof(line)) ||
+	    sscanf(line, "cpu %*u %*u %*u %*u %*u %*u %*u %" SCNu64, &stolen) != 1)
+		return 0;
+	return stolen;
+}
+
+uint32_t cpu_of_pid(int pid)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(pid, sizeof(set), &set) < 0 || CPU_COUNT(&set) != 1)
+		return CPU_ANY;
+	for (uint32_t i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set))
+			return i;
+	return CPU_ANY;
 }
 
 int cpu_pin(uint32_t cpu)

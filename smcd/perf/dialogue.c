@@ -201,7 +201,7 @@ static int understand(const struct wire_req *req, struct perf_params *p)
 
 static int serve_one(struct link *l, const struct perf_params *p)
 {
-	uint64_t cpu = cpu_thread_ns(), stores = stores_of(l);
+	uint64_t cpu = cpu_thread_ns();
 	struct wire_report rep;
 	struct party y = { .p = p };
 	int r = l->ops->set_spin ? l->ops->set_spin(l, p->spin_us) : 0;
@@ -218,7 +218,6 @@ static int serve_one(struct link *l, const struct perf_params *p)
 		.tx_bytes = be64_of(y.tx.bytes),
 		.tx_hash = be64_of(flow_hash(&y.tx)),
 		.cpu_ns = be64_of(cpu_thread_ns() - cpu + y.sender_cpu_ns),
-		.stores = be64_of(stores_of(l) - stores),
 	};
 	party_fini(&y);
 	return r < 0 ? r : l->ops->send(l, &rep, sizeof(rep));
@@ -327,7 +326,7 @@ static int dialogue(struct party *y, struct perf_result *res)
 	res->bytes += y->tx.bytes + (y->p->test == PERF_BIDI ? y->rx.bytes : 0);
 	res->messages += y->messages;
 	res->server_cpu_ns += be64_get(rep.cpu_ns);
-	res->stores += be64_get(rep.stores) + stores_of(l) - stores;
+	res->stores += stores_of(l) - stores;
 	return 0;
 }
 

@@ -33,7 +33,7 @@ struct perf_result {
 	uint64_t messages; /* sent; rtt: round trips */
 	uint64_t ns;
 	uint64_t server_cpu_ns;
-	uint64_t stores; /* PCISTBs of both ends */
+	uint64_t stores; /* PCISTBs of the client's end */
 };
 
 /* Serves tests until the other side ends. 0 or negative errno. */

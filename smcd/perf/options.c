@@ -15,7 +15,7 @@
 
 enum { OPT_ONCE = 256, OPT_TEST, OPT_SIZES, OPT_RUNS, OPT_SECONDS, OPT_COUNT, OPT_VERIFY,
 	OPT_BASELINE, OPT_SOCKBUF, OPT_PID, OPT_FORMAT, OPT_WAIT, OPT_COPY, OPT_CPUS, OPT_CHANNELS,
-	OPT_PROBE_REF, OPT_SPIN, OPT_PATH, OPT_RCVBUF, OPT_SOCKET, OPT_HELP, OPT_VERSION };
+	OPT_PROBE_REF, OPT_SENDER, OPT_ALONE, OPT_SPIN, OPT_PATH, OPT_RCVBUF, OPT_SOCKET, OPT_HELP, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "listen", no_argument, NULL, 'l' },
@@ -29,6 +29,8 @@ static const struct option longs[] = {
 	{ "baseline", required_argument, NULL, OPT_BASELINE },
 	{ "sockbuf", required_argument, NULL, OPT_SOCKBUF },
 	{ "cpu-pid", required_argument, NULL, OPT_PID },
+	{ "sender", required_argument, NULL, OPT_SENDER },
+	{ "alone", no_argument, NULL, OPT_ALONE },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "wait", required_argument, NULL, OPT_WAIT },
 	{ "copy", required_argument, NULL, OPT_COPY },
@@ -68,6 +70,8 @@ void options_usage(void)
 	      "      --baseline B,... measure these, too, interleaved (list below)\n"
 	      "      --sockbuf BYTES  socket buffers of the baselines\n"
 	      "      --cpu-pid PID    also count the CPU seconds of this process (repeatable)\n"
+	      "      --sender PID     the process that executes our PCISTBs: what each takes of it\n"
+	      "      --alone          it has a processor to itself: discard runs in which it waited\n"
 	      "      --probe-ref NS   only count runs in this placement (default: the commonest)\n"
 	      "      --format F       text (default) or json\n"
 	      "      --spin-us N      look this long before sleeping (default: adaptive)\n"
@@ -214,13 +218,13 @@ static bool parse_spin(const char *s, struct options *o)
 	return true;
 }
 
-static bool parse_pid(const char *s, struct options *o)
+static bool parse_pid(const char *s, int *pid)
 {
 	uint32_t v;
 
-	if (o->nr_pids == PERF_MAX_PIDS || !parse_u32(s, INT32_MAX, &v) || !v)
+	if (!parse_u32(s, INT32_MAX, &v) || !v)
 		return false;
-	o->pids[o->nr_pids++] = (int)v;
+	*pid = (int)v;
 	return true;
 }
 
@@ -246,7 +250,8 @@ static bool parse_value(int c, char *arg, struct options *o)
 	case OPT_SOCKET: o->settings.socket_path = arg; return true;
 	case OPT_PATH: return smcdu_path_parse(arg, &o->settings.path) == 0;
 	case OPT_FORMAT: o->json = !strcmp(arg, "json"); return o->json || !strcmp(arg, "text");
-	case OPT_PID: return parse_pid(arg, o);
+	case OPT_PID: return o->nr_pids < PERF_MAX_PIDS && parse_pid(arg, &o->pids[o->nr_pids++]);
+	case OPT_SENDER: return parse_pid(arg, &o->sender);
 	case OPT_SPIN: return parse_spin(arg, o);
 	case OPT_RCVBUF: return parse_u32(arg, UINT32_MAX, &o->settings.rcvbuf);
 	default: return false;
@@ -273,6 +278,8 @@ static enum options_do check(struct options *o, int argc, char **argv)
 		return misuse("--test probe and idle stand alone");
 	if (o->once && !o->listen)
 		return misuse("--once is for -l");
+	if (o->alone && (!o->sender || cpu_of_pid(o->sender) == CPU_ANY))
+		return misuse("--alone needs a --sender that may run on one processor only: taskset(1)");
 	o->target = argv[optind];
 	return OPTIONS_RUN;
 }
@@ -291,6 +298,7 @@ enum options_do options_parse(struct options *o, int argc, char **argv)
 		case 'l': o->listen = true; break;
 		case OPT_ONCE: o->once = true; break;
 		case OPT_VERIFY: o->verify = true; break;
+		case OPT_ALONE: o->alone = true; break;
 		case OPT_HELP: return OPTIONS_HELP;
 		case OPT_VERSION: return OPTIONS_VERSION;
 		case '?': return misuse(NULL);

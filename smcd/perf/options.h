@@ -35,6 +35,8 @@ struct options {
 	const struct baseline *peers[PERF_MAX_PEERS];
 	unsigned int nr_pids;
 	int pids[PERF_MAX_PIDS];
+	int sender; /* executes the client's PCISTBs; 0: not named */
+	bool alone; /* it has a processor to itself */
 };
 
 enum options_do { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_WRONG };

@@ -19,6 +19,7 @@
 #define PATIENCE_S 60		      /* beyond its length, until a baseline's run is given up */
 #define TRIAL_NS   UINT64_C(15000000) /* for each variant of a baseline */
 #define SETTLE_NS  3000000L	      /* what closing leaves to others is done before the next run */
+#define WAITED	   0.01		      /* part of a run that a sender who runs alone may wait for its processor */
 
 const struct metric metrics[METRIC_COUNT] = {
 	[METRIC_P50] = { "p50_us", PERF_RTT },
@@ -32,6 +33,8 @@ const struct metric metrics[METRIC_COUNT] = {
 	[METRIC_CPU_GB] = { "cpu_s/GB", PERF_STREAM | PERF_BIDI },
 	[METRIC_NS_STORE] = { "ns/pcistb", PERF_STREAM },
 	[METRIC_BYTES_STORE] = { "B/pcistb", PERF_STREAM },
+	[METRIC_CPU_STORE] = { "cpu_ns/pcistb", PERF_STREAM },
+	[METRIC_WAIT_STORE] = { "wait_ns/pcistb", PERF_STREAM },
 	[METRIC_CONNS] = { "conn/s", PERF_CONNECT },
 	[METRIC_CONNECT] = { "connect_us", PERF_CONNECT },
 	[METRIC_ECHO] = { "echo_us", PERF_CONNECT },
@@ -41,10 +44,17 @@ const struct metric metrics[METRIC_COUNT] = {
 
 /* ---- one test on several links at once ------------------------------------------------------- */
 
+/* What is counted from the moment at which all are warm. */
+struct meter {
+	void (*begin)(void *arg);
+	void *arg;
+};
+
 struct job {
 	struct link *link;
 	const struct perf_params *p;
 	pthread_barrier_t *start;
+	const struct meter *meter; /* of one job only */
 	pthread_t thread;
 	struct perf_result res;
 	int error;
@@ -56,6 +66,8 @@ static void *job_main(void *arg)
 
 	j->error = perf_warm(j->link, j->p);
 	pthread_barrier_wait(j->start);
+	if (j->meter)
+		j->meter->begin(j->meter->arg);
 	if (j->error == 0)
 		j->error = perf_run(j->link, j->p, &j->res);
 	return NULL;
@@ -92,7 +104,7 @@ static int jobs_run(struct job *jobs, unsigned int n, struct perf_result *total)
 }
 
 static int links_run(struct link *const *links, unsigned int n, const struct perf_params *p,
-	struct perf_result *total)
+	const struct meter *meter, struct perf_result *total)
 {
 	struct job *jobs = calloc(n, sizeof(*jobs));
 	pthread_barrier_t start;
@@ -103,7 +115,8 @@ static int links_run(struct link *const *links, unsigned int n, const struct per
 	memset(total, 0, sizeof(*total));
 	pthread_barrier_init(&start, NULL, n);
 	for (unsigned int i = 0; i < n; i++)
-		jobs[i] = (struct job){ .link = links[i], .p = p, .start = &start };
+		jobs[i] = (struct job){ .link = links[i], .p = p, .start = &start,
+			.meter = i + 1 == n ? meter : NULL };
 	r = jobs_run(jobs, n, total);
 	pthread_barrier_destroy(&start);
 	free(jobs);
@@ -194,25 +207,40 @@ static int connect_all(const struct options *o, struct smcdu_ctx *ctx, struct li
 	return 0;
 }
 
-/* CPU seconds of this process and of those named, since when it was begun. */
+/* CPU time of this process and of those named, and what became of the sender, since when it was begun. */
 struct usage {
+	const struct options *o;
 	uint64_t process, pid[PERF_MAX_PIDS];
+	uint64_t sender, waited, stolen;
 };
 
-static void usage_begin(const struct options *o, struct usage *u)
+static void usage_begin(void *arg)
 {
-	memset(u, 0, sizeof(*u));
+	struct usage *u = arg;
+	const struct options *o = u->o;
+
 	for (unsigned int i = 0; i < o->nr_pids; i++)
 		u->pid[i] = cpu_pid_ns(o->pids[i]);
+	if (o->sender) {
+		u->sender = cpu_pid_ns(o->sender);
+		u->waited = cpu_pid_wait_ns(o->sender);
+		u->stolen = cpu_stolen();
+	}
 	u->process = cpu_process_ns();
 }
 
-/* Returns the sum over those named, and puts each into @s. */
-static double usage_end(const struct options *o, struct usage *u, struct sample *s)
+/* Returns the seconds of those named, and puts each into @s. */
+static double usage_end(struct usage *u, struct sample *s)
 {
+	const struct options *o = u->o;
 	double sum = 0;
 
 	u->process = cpu_process_ns() - u->process;
+	if (o->sender) {
+		u->sender = cpu_pid_ns(o->sender) - u->sender;
+		u->waited = cpu_pid_wait_ns(o->sender) - u->waited;
+		u->stolen = cpu_stolen() - u->stolen;
+	}
 	for (unsigned int i = 0; i < o->nr_pids; i++) {
 		s->v[METRIC_COUNT + i] = (double)(cpu_pid_ns(o->pids[i]) - u->pid[i]) / 1e9;
 		sum += s->v[METRIC_COUNT + i];
@@ -220,20 +248,32 @@ static double usage_end(const struct options *o, struct usage *u, struct sample 
 	return sum;
 }
 
+static void sender_figures(const struct usage *u, const struct perf_result *res, struct sample *s)
+{
+	if (!u->o->sender || !res->stores)
+		return;
+	s->v[METRIC_CPU_STORE] = (double)u->sender / (double)res->stores;
+	s->v[METRIC_WAIT_STORE] = (double)u->waited / (double)res->stores;
+	s->disturbed = u->o->alone &&
+		       (u->stolen || (double)u->waited > WAITED * (double)res->ns);
+}
+
 static int run_ours(const struct options *o, struct link *const *links, const struct perf_params *p,
 	struct sample *ret)
 {
 	struct perf_result res;
-	struct usage u;
+	struct usage u = { .o = o };
+	const struct meter meter = { .begin = usage_begin, .arg = &u };
 	double others;
 	int r;
 
-	usage_begin(o, &u);
-	r = links_run(links, o->channels, p, &res);
-	others = usage_end(o, &u, ret);
-	if (r == 0)
+	r = links_run(links, o->channels, p, &meter, &res);
+	others = usage_end(&u, ret);
+	if (r == 0) {
 		figures(&res, (double)u.process / 1e9, (double)res.server_cpu_ns / 1e9, others,
 			ret);
+		sender_figures(&u, &res, ret);
+	}
 	return r;
 }
 
@@ -243,13 +283,13 @@ static int connect_ours(const struct options *o, struct smcdu_ctx *ctx, const st
 	struct connect_target target = { .ctx = ctx, .name = o->target };
 	const struct connect_ops ops = { .once = connect_smcd, .arg = &target };
 	struct connect_result res;
-	struct usage u;
+	struct usage u = { .o = o };
 	double others;
 	int r;
 
-	usage_begin(o, &u);
+	usage_begin(&u);
 	r = connect_run(&ops, o->channels, p->count, p->ns, &res);
-	others = usage_end(o, &u, ret);
+	others = usage_end(&u, ret);
 	if (r == 0)
 		connect_figures(&res, (double)u.process / 1e9 + others, ret);
 	return r;
@@ -289,11 +329,26 @@ struct outcome {
 	int error;
 };
 
+/* CPU time of a baseline's two ends. */
+struct ends {
+	const struct peer *peer;
+	uint64_t client, server;
+};
+
+static void ends_begin(void *arg)
+{
+	struct ends *e = arg;
+
+	e->server = peer_cpu_ns(e->peer);
+	e->client = cpu_process_ns();
+}
+
 static int run_links(const struct options *o, const struct baseline *b, struct peer *peer,
 	const struct perf_params *p, uint32_t variant, struct outcome *out)
 {
 	struct link **links = calloc(o->channels, sizeof(struct link *));
-	uint64_t client = cpu_process_ns(), server = peer_cpu_ns(peer);
+	struct ends e = { .peer = peer };
+	const struct meter meter = { .begin = ends_begin, .arg = &e };
 	int r;
 
 	if (!links)
@@ -303,9 +358,9 @@ static int run_links(const struct options *o, const struct baseline *b, struct p
 		if (b->nr_variants)
 			links[i]->ops->set_variant(links[i], variant);
 	}
-	r = links_run(links, o->channels, p, &out->res);
-	out->client_ns = cpu_process_ns() - client;
-	out->server_ns = peer_cpu_ns(peer) - server;
+	r = links_run(links, o->channels, p, &meter, &out->res);
+	out->client_ns = cpu_process_ns() - e.client;
+	out->server_ns = peer_cpu_ns(peer) - e.server;
 	free(links);
 	return r;
 }

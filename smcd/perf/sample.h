@@ -17,6 +17,8 @@ enum metric_id {
 	METRIC_CPU_GB,	   /* seconds per 10^9 bytes, all processes */
 	METRIC_NS_STORE,   /* per PCISTB; 0: there were none */
 	METRIC_BYTES_STORE,
+	METRIC_CPU_STORE,  /* ns of the sender's CPU time per PCISTB ... */
+	METRIC_WAIT_STORE, /* ... and ns that it waited for a processor */
 	METRIC_CONNS,	   /* per second */
 	METRIC_CONNECT, METRIC_ECHO, METRIC_CLOSE, /* us, p50 */
 	METRIC_CPU_CONN,   /* us per connection, all processes */
@@ -33,6 +35,7 @@ extern const struct metric metrics[METRIC_COUNT];
 /* Behind the metrics the CPU seconds of the processes that were named. */
 struct sample {
 	double v[METRIC_COUNT + PERF_MAX_PIDS];
+	bool disturbed; /* somebody else had the processor of a sender that runs alone */
 };
 
 const char *test_name(enum perf_test test);

@@ -41,6 +41,8 @@ static void probe_places(const struct options *o, uint32_t cpu[2])
 		cpu_first_two(cpu);
 	else
 		memcpy(cpu, o->cpu, 2 * sizeof(cpu[0]));
+	if (o->alone) /* its bytes come from the client's processor */
+		cpu[1] = cpu_of_pid(o->sender);
 }
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
@@ -83,9 +85,11 @@ static int one_round(struct series *s)
 		r = round_peer(s, i);
 		probe[n++] = probe_cores(s->cpu);
 	}
-	if (r == 0)
-		s->placement[s->rounds++] = stat_placement(probe, n);
-	return r;
+	if (r < 0)
+		return r;
+	s->placement[s->rounds] = s->ours[s->rounds].disturbed ? -1 : stat_placement(probe, n);
+	s->rounds++;
+	return 0;
 }
 
 static int all_rounds(struct series *s)
@@ -124,7 +128,7 @@ static void rows_of(const struct series *s, struct report *r, const struct repor
 	unsigned int metric)
 {
 	struct spread ours = over_runs(s, s->ours, metric), theirs;
-	bool stores = metric == METRIC_NS_STORE || metric == METRIC_BYTES_STORE;
+	bool stores = metric >= METRIC_NS_STORE && metric <= METRIC_WAIT_STORE;
 	bool alone = true;
 
 	if (stores && ours.max <= 0)
@@ -166,8 +170,10 @@ static void notes(const struct series *s, const struct report *r, const struct r
 			report_note(r, "%-8s %8u  fastest %s: %s", c->name, c->size, b->name,
 				b->variant(p->variant));
 	}
-	report_note(r, "%-8s %8u  %u runs count, %u discarded (cores moved), cache line %.0f ns",
-		c->name, c->size, c->runs, c->discarded, c->probe_ns);
+	report_note(r, "%-8s %8u  %u runs count, %u discarded (%s), cache line %.0f ns",
+		c->name, c->size, c->runs, c->discarded,
+		s->o->alone ? "cores moved, or the sender waited for its own" : "cores moved",
+		c->probe_ns);
 }
 
 static double placement_of(const struct series *s)
@@ -188,7 +194,7 @@ static void rows(const struct series *s, struct report *r)
 		.path = smcdu_path_name(s->path),
 		.wait = s->o->wait,
 		.copy = s->o->copy,
-		.cores = options_cores(s->o),
+		.cores = options_cores(s->o) + s->o->alone,
 		.channels = s->o->channels,
 		.size = s->p.size,
 		.runs = s->runs,

@@ -38,8 +38,7 @@ struct wire_report {
 	be64_t tx_bytes;
 	be64_t tx_hash;
 	be64_t cpu_ns; /* of the server, during the test */
-	be64_t stores;
-	uint8_t reserved2[8];
+	uint8_t reserved2[16];
 };
 
 _Static_assert(sizeof(struct wire_req) == 64, "a cache line");

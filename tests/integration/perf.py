@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""smcd-user-perf as a program under test: perf.py threads|corrupt BENCH BUILD.
+"""smcd-user-perf as a program under test: perf.py threads|corrupt|sender BENCH BUILD.
 
 threads: many threads on many channels, and two on each; for a sanitizer that watches threads.
 corrupt: bytes change in the receiver's memory; whoever verifies has to find out, and say so.
+sender: what a PCISTB takes of the daemon that executes it is never less than the model charges.
 """
 import importlib.machinery
 import importlib.util
@@ -15,6 +16,8 @@ import time
 
 HANG = 60  # s
 CDC = 32
+STORE_NS = 20000
+TICK_NS = 10_000_000  # to which the CPU time of somebody else who is running is known, at worst
 
 
 def load(path):
@@ -93,10 +96,34 @@ def corrupt(guests):
             print(path, copy, "noticed:", said.strip())
 
 
+def stream_costs(guests, *options):
+    rows = guests.measure("--path", "mediated", "--test", "stream", "--sizes", "4K", "--runs", 1, "--seconds", 1,
+                          "--sender", guests.pids["a"], *options)
+    by_metric = {r["metric"]: r["ours"] for r in rows if r["case"] == "stream"}
+    # The receiver's stores, which take their time beside these, would make it less.
+    assert by_metric["ns/pcistb"] >= STORE_NS, by_metric
+    # A sender that is busy with a store is running.
+    assert by_metric["cpu_ns/pcistb"] >= STORE_NS * (1 - 2 * TICK_NS / 1e9), by_metric
+    return by_metric
+
+
+def sender(guests):
+    stream_costs(guests)
+    first, *rest = sorted(os.sched_getaffinity(0))
+    if not rest:
+        print("one processor: no sender can have one to itself")
+        return
+    os.sched_setaffinity(guests.pids["a"], {first})
+    costs = stream_costs(guests, "--alone", "--cpus", rest[0])
+    # A wait that began before the run is counted when it ends.
+    assert costs["cpu_ns/pcistb"] + costs["wait_ns/pcistb"] <= costs["ns/pcistb"] * 1.25, costs
+
+
 def main():
     what, bench, build = sys.argv[1:]
-    with load(bench).Guests(build) as guests:
-        {"threads": threads, "corrupt": corrupt}[what](guests)
+    knobs = (f"store_ns={STORE_NS}",) if what == "sender" else ()
+    with load(bench).Guests(build, knobs) as guests:
+        {"threads": threads, "corrupt": corrupt, "sender": sender}[what](guests)
 
 
 main()

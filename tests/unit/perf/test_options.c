@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,6 +105,30 @@ static void test_alone(void **state)
 	assert_int_equal(o.tests, PERF_CONNECT | PERF_RTT);
 }
 
+/* Only somebody who can be nowhere else has a processor to himself. */
+static void test_sender(void **state)
+{
+	uint32_t two[2];
+	cpu_set_t all;
+	char line[64];
+
+	assert_int_equal(parse("--sender 12 perf@b"), OPTIONS_RUN);
+	assert_int_equal(o.sender, 12);
+	assert_false(o.alone);
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	cpu_first_two(two);
+	assert_int_equal(cpu_pin(two[0]), 0);
+	snprintf(line, sizeof(line), "--alone --sender %d perf@b", (int)getpid());
+	assert_int_equal(parse(line), OPTIONS_RUN);
+	assert_true(o.alone);
+	assert_int_equal(cpu_of_pid(getpid()), two[0]);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	if (two[1] == CPU_ANY)
+		return;
+	assert_int_equal(cpu_of_pid(getpid()), CPU_ANY);
+	assert_int_equal(parse(line), OPTIONS_WRONG);
+}
+
 static void test_refused(void **state)
 {
 	static const char *const wrong[] = {
@@ -114,6 +139,7 @@ static void test_refused(void **state)
 		"--test rtt,x p@b", "--test probe p@b", "--test probe,rtt p@b", "--test idle,rtt p@b", "--wait maybe p@b",
 		"--copy no p@b", "--cpus x p@b", "--cpus 0,1,2 p@b", "--baseline pigeon p@b",
 		"--baseline ring,pigeon p@b", "--format xml p@b", "--path fast p@b", "--cpu-pid 0 p@b",
+		"--sender 0 p@b", "--sender x p@b", "--alone p@b",
 		"--sockbuf 0 p@b", "--probe-ref 0 p@b", "--nonsense p@b",
 	};
 	int err = dup(STDERR_FILENO);
@@ -136,6 +162,7 @@ int main(void)
 		cmocka_unit_test(test_waiting),
 		cmocka_unit_test(test_baselines),
 		cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_sender),
 		cmocka_unit_test(test_refused),
 	};
 
