@@ -11,7 +11,7 @@
 
 void attach_init(struct attach *a)
 {
-	*a = (struct attach){ .dmb = -1, .page = -1, .sock = -1 };
+	*a = (struct attach){ .dmb = -1, .sock = -1 };
 }
 
 static bool wanted(const struct channel *ch)
@@ -47,16 +47,15 @@ static int take(struct channel *ch, int *fds, unsigned int nfds)
 	return ret;
 }
 
-/* What the applications share. 0 with *theirs, the caller's. */
-static int make_shared(struct channel *ch, int *theirs)
+/* Between the applications. 0 with *theirs, the caller's. */
+static int make_pair(struct channel *ch, int *theirs)
 {
 	struct attach *a = &ch->att;
 	struct kit k;
-	int ret = kit_get(ch->d, KIT_SHARED, &k);
+	int ret = kit_get(ch->d, KIT_PAIR, &k);
 
 	if (ret < 0)
-		return report(ch, "shared page and socket", ret);
-	a->page = k.fd;
+		return report(ch, "socket", ret);
 	a->sock = k.sock[0];
 	*theirs = k.sock[1];
 	return 0;
@@ -70,24 +69,21 @@ void attach_offer(struct channel *ch)
 		return;
 	if (!wanted(ch)) {
 		give(ch, false, NULL, 0); /* else its stores go through the fabric */
-	} else if (make_shared(ch, &theirs) == 0) {
-		const int more[2] = { ch->att.page, theirs };
-
-		ch->att.offered = report(ch, "offer", give(ch, true, more, 2)) == 0;
+	} else if (make_pair(ch, &theirs) == 0) {
+		ch->att.offered = report(ch, "offer", give(ch, true, &theirs, 1)) == 0;
 	}
 }
 
 static int take_as_client(struct channel *ch)
 {
 	struct attach *a = &ch->att;
-	int fds[3];
-	int ret = take(ch, fds, 3);
+	int fds[2];
+	int ret = take(ch, fds, 2);
 
 	if (ret < 0)
 		return report(ch, "take", ret);
 	a->dmb = fds[0];
-	a->page = fds[1];
-	a->sock = fds[2];
+	a->sock = fds[1];
 	return report(ch, "offer", give(ch, true, NULL, 0));
 }
 
@@ -126,6 +122,5 @@ void attach_take(struct channel *ch, uint64_t token, uint32_t size)
 void attach_drop(struct attach *a)
 {
 	fd_closep(&a->dmb);
-	fd_closep(&a->page);
 	fd_closep(&a->sock);
 }

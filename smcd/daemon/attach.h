@@ -6,8 +6,7 @@
  * their applications write each other's DMB themselves. Nothing of it is on the wire, the dialogue
  * and the formats are the same:
  *
- *	server	before its Accept offers its DMB, the page the applications will share, and one end
- *		of a socket between them
+ *	server	before its Accept offers its DMB, and one end of a socket between the applications
  *	client	before its Confirm takes these, and offers its own DMB; without either it goes on
  *		mediated, and a server finds nothing to take
  *	server	at the Confirm takes the client's DMB
@@ -31,7 +30,6 @@ struct attach {
 	bool offered; /* server: our half is out */
 	/* For the application; -1: none. */
 	int dmb;  /* the peer's */
-	int page; /* struct chan_peer */
 	int sock; /* to the peer's application */
 	/* The peer's DMB; token 0: not known yet. */
 	uint64_t token;

@@ -303,6 +303,7 @@ int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
 	ch->tx_size = size;
 	ch->ctl = (struct chan_ctl *)(void *)ch->send.map;
 	stream_open_tx(&ch->s, token, size, ch->send.map + CHAN_CTL_SIZE, ch->cdc);
+	ch->s.words = ch->att.on;
 	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, CHANNEL_MAX_RING - ring);
 	ch->bytes_charged -= CHANNEL_MAX_RING - ring;
 	return 0;
@@ -320,7 +321,6 @@ void channel_fill_info(const struct channel *ch, struct ipc_channel *msg)
 		.order = ch->s.order,
 		.path = ch->att.on ? IPC_PATH_ATTACHED : IPC_PATH_MEDIATED,
 		.port = ch->port,
-		.side = ch->server ? CHAN_SERVER : CHAN_CLIENT,
 		.on = ch->on,
 		.slot = ch->send_slot,
 		.kept = ch->send_kept,

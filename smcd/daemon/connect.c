@@ -126,7 +126,6 @@ static unsigned int fds_for_app(const struct channel *ch, int sock, int ro, int 
 		fds[n++] = ch->send.fd;
 	if (ch->att.on) {
 		fds[n++] = ch->att.dmb;
-		fds[n++] = ch->att.page;
 		fds[n++] = ch->att.sock;
 	}
 	return n;

@@ -35,12 +35,6 @@ static int make_ctl(struct kit *k)
 	return 0;
 }
 
-static int make_shared(struct kit *k)
-{
-	k->fd = fd_memfd("smcd-user-peer", CHAN_PEER_SIZE);
-	return k->fd < 0 ? k->fd : make_pair(SOCK_STREAM, k);
-}
-
 static int make(enum kit_kind kind, struct kit *ret)
 {
 	struct kit k = { .fd = -1, .sock = { -1, -1 } };
@@ -53,8 +47,8 @@ static int make(enum kit_kind kind, struct kit *ret)
 	case KIT_SOCK:
 		r = make_pair(SOCK_SEQPACKET, &k);
 		break;
-	case KIT_SHARED:
-		r = make_shared(&k);
+	case KIT_PAIR:
+		r = make_pair(SOCK_STREAM, &k);
 		break;
 	case KIT_KINDS:
 		break;

@@ -2,7 +2,7 @@
 /*
  * kit.h - what a channel is made of besides its DMB, made ahead
  *
- * Control pages, pairs of sockets and what two attached applications share are the same for every channel. While
+ * Control pages and pairs of sockets are the same for every channel. While
  * channels come fast the daemon makes the next ones' in turns in which it would only look, so that no
  * peer waits for it in a handshake. Everything is used once: it is new when a channel gets it, and the
  * channel's from then on.
@@ -23,9 +23,9 @@
 #define KIT_IDLE_NS UINT64_C(500000000)
 
 enum kit_kind {
-	KIT_CTL,    /* a send file with the control page only */
-	KIT_SOCK,   /* of an application's channel: SOCK_SEQPACKET */
-	KIT_SHARED, /* of two attached applications: page and SOCK_STREAM */
+	KIT_CTL,  /* a send file with the control page only */
+	KIT_SOCK, /* of an application's channel: SOCK_SEQPACKET */
+	KIT_PAIR, /* of two attached applications: SOCK_STREAM */
 	KIT_KINDS,
 };
 

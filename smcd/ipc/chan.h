@@ -25,8 +25,8 @@
  * sleeping: one of the two always sees the other, so no wake-up is lost.
  *
  * Attached channels (a software fabric, where both sides want it) have no send ring. The application
- * writes payload and CDC into the peer's DMB itself and finds out what the peer's application wants
- * to be told in a page that both share (struct chan_peer); it wakes it by a byte on the socket that
+ * writes payload and CDC into the peer's DMB itself, and beside the CDC what it wants to be told
+ * (struct chan_block); it wakes the peer's by a byte on the socket that
  * connects the two, whose end of file is the peer's death. The same rule holds: bits, full barrier,
  * look, sleep on one side; publish, full barrier, look at the bits on the other, where the sleeper can
  * pay for both barriers (CHAN_PEER_BARRIER). tx_pos and rx_pos
@@ -79,27 +79,68 @@ struct chan_ctl {
 	_Atomic uint64_t rx_urg;    /* behind the last urgent byte that arrived; 0: there was none */
 };
 
-/* Shared by the applications of an attached channel, hostile to each: it only ever wakes. */
-#define CHAN_PEER_SIZE 4096u
 /*
- * Beside CHAN_WAIT_*: the side that the word belongs to runs a barrier everywhere between setting a wait bit
+ * The first CDC_SIZE bytes of an attached channel's DMB, which the peer's application writes, and only it: the two
+ * words of the CDC, and in what SMC-D leaves unused there its words to ours. Hostile, as the CDC is: they
+ * only ever make us send a byte too many or too few.
+ *
+ * Nobody can take back what the other one has written. So who sleeps raises for each bit one of two marks, the
+ * one that the other has not answered last; who wakes it answers with the same mark in its own word, which
+ * stands in the sleeper's DMB, and sends a byte. A bit is set as long as mark and answer differ. Whoever answers
+ * late, a mark that was taken down meanwhile or is raised again, has sent a byte, too: none is lost.
+ */
+struct chan_block {
+	_Atomic uint64_t urgent; /* chan_urgent(): CDC's type, and what tx_urg is for the other path */
+	uint64_t prod;
+	uint64_t cons;
+	_Atomic uint32_t wait; /* two bits for each of CHAN_WAIT_*: mark, CHAN_ANSWER higher: answer; BARRIER */
+	_Atomic uint32_t cpu;  /* a hint: where it last waited, plus 1 */
+};
+
+#define CHAN_ANSWER 8u
+/*
+ * Beside the marks: the side that the word belongs to runs a barrier everywhere between raising one
  * and its last look. A process that has registered for such barriers needs none behind what it publishes
  * for that side. Who has not registered does not set it.
  */
 #define CHAN_PEER_BARRIER 0x80000000u
-#define CHAN_CLIENT    0u
-#define CHAN_SERVER    1u
 
-struct chan_peer {
-	struct {
-		_Atomic uint32_t wait;	 /* CHAN_WAIT_*: set by this side, taken by the other; BARRIER */
-		_Atomic uint32_t cpu;	 /* a hint: where it last waited, plus 1 */
-		_Atomic uint64_t urgent; /* as tx_urg, for the other side */
-		uint8_t pad[48];
-	} side[2];
-};
+#define CHAN_URGENT_MAX ((UINT64_C(1) << 56) - 1)
 
-_Static_assert(sizeof(struct chan_peer) <= CHAN_PEER_SIZE, "one page");
+/* The CDC's type is the first byte in memory. */
+static inline uint64_t chan_urgent(uint64_t behind)
+{
+	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ?
+		UINT64_C(0xfe) << 56 | (behind & CHAN_URGENT_MAX) : behind << 8 | UINT64_C(0xfe);
+}
+
+static inline uint64_t chan_urgent_behind(uint64_t word)
+{
+	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? word & CHAN_URGENT_MAX : word >> 8;
+}
+
+/* CHAN_WAIT_* that @wait, of one side, asks for, and @answers, of the other, has not answered. */
+static inline uint32_t chan_wanted(uint32_t wait, uint32_t answers)
+{
+	uint32_t bits = 0;
+
+	for (unsigned int k = 0; k < 3; k++) {
+		uint32_t mark = wait >> 2 * k & 3;
+
+		if (mark != 0 && mark != (answers >> (CHAN_ANSWER + 2 * k) & 3))
+			bits |= 1u << k;
+	}
+	return bits;
+}
+
+/* The fields of the bits in a word. */
+static inline uint32_t chan_fields(uint32_t bits)
+{
+	return (bits & 1) * 3 | (bits & 2) * 6 | (bits & 4) * 12;
+}
+
+_Static_assert(CHAN_WAIT_ALL == 7, "three bits");
+_Static_assert(sizeof(struct chan_block) == 32, "a CDC block");
 _Static_assert(sizeof(struct chan_ctl) <= CHAN_CTL_SIZE, "one page");
 #ifndef __CHECKER__ /* sparse knows the types but not these macros */
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words");
@@ -110,11 +151,11 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared
  * connection. Only the daemon sends descriptors.
  */
 #define IPC_MAGIC     0x534d4344u /* "SMCD" */
-#define IPC_VERSION   2u
+#define IPC_VERSION   3u
 #define IPC_NAME_MAX  64u  /* peer and service names, NUL-terminated */
 #define IPC_TEXT_MAX  256u
 #define IPC_FDS_MEDIATED 2u /* descriptors of IPC_CHANNEL, without a listener's */
-#define IPC_FDS_ATTACHED 5u
+#define IPC_FDS_ATTACHED 4u
 #define CHAN_SEND_SLOTS	 2u /* of a connection: a channel may not have ended when the next one begins */
 
 enum ipc_type {
@@ -131,8 +172,8 @@ enum ipc_type {
 	/* Daemon. */
 	IPC_ERROR = 32,	    /* then the daemon closes */
 	/*
-	 * Answer to CONNECT: fds {DMB, send file}, attached also {peer's DMB, struct chan_peer,
-	 * socket to the peer}; on a listener {socket to the daemon} comes before if it is a
+	 * Answer to CONNECT: fds {DMB, send file}, attached also {peer's DMB, socket to the peer};
+	 * on a listener {socket to the daemon} comes before if it is a
 	 * new one. A send file that is kept is left out.
 	 */
 	IPC_CHANNEL = 33,
@@ -245,11 +286,10 @@ struct ipc_channel {
 	uint32_t order;	    /* enum cdc_order */
 	uint32_t path;	    /* IPC_PATH_* */
 	uint32_t port;
-	uint32_t side;	    /* CHAN_CLIENT or CHAN_SERVER */
 	uint32_t on;	    /* on a listener: the channel whose connection this one has; 0: a new one */
 	uint32_t slot;	    /* the send file's on this connection, below CHAN_SEND_SLOTS */
 	uint32_t kept;	    /* 1: it is there from a channel before, zeroed, and not in fds */
-	uint32_t reserved;
+	uint32_t reserved[2];
 	char peer[IPC_NAME_MAX];
 	char service[IPC_NAME_MAX];
 };

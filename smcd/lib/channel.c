@@ -26,7 +26,7 @@ static bool description_valid(const struct ipc_channel *m)
 	return m->kept <= 1 && m->slot < CHAN_SEND_SLOTS && ring_size_valid(m->rx_size) && ring_size_valid(m->tx_size) &&
 	       (m->order == CDC_LITTLE || m->order == CDC_BIG) &&
 	       (m->path == IPC_PATH_MEDIATED || m->path == IPC_PATH_ATTACHED) &&
-	       m->side <= CHAN_SERVER && memchr(m->peer, '\0', sizeof(m->peer)) &&
+	       memchr(m->peer, '\0', sizeof(m->peer)) &&
 	       memchr(m->service, '\0', sizeof(m->service));
 }
 
@@ -60,15 +60,14 @@ static void unmap_all(struct range *v, size_t n)
 
 static void channel_free(struct smcdu_channel *ch)
 {
-	struct range v[3 + CHAN_SEND_SLOTS] = {
+	struct range v[2 + CHAN_SEND_SLOTS] = {
 		{ (uintptr_t)ch->dmb, ch->dmb_len },
 		{ (uintptr_t)ch->peer.dmb, ch->peer.dmb_len },
-		{ (uintptr_t)ch->peer.page, CHAN_PEER_SIZE },
 	};
 
 	for (unsigned int i = 0; i < CHAN_SEND_SLOTS; i++)
-		v[3 + i] = (struct range){ (uintptr_t)ch->send[i].map, ch->send[i].len };
-	unmap_all(v, 3 + CHAN_SEND_SLOTS);
+		v[2 + i] = (struct range){ (uintptr_t)ch->send[i].map, ch->send[i].len };
+	unmap_all(v, 2 + CHAN_SEND_SLOTS);
 	fd_closep(&ch->peer.sock);
 	wait_fini(&ch->wait);
 	fd_closep(&ch->sock);
@@ -166,7 +165,7 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned in
 {
 	struct smcdu_channel *ch = channel_new(sock);
 	bool attached = msg->path == IPC_PATH_ATTACHED;
-	/* {DMB, send file, peer's DMB, page, socket}; without the second where that was kept */
+	/* {DMB, send file, peer's DMB, socket}; without the second where that was kept */
 	int *peers = fds + (msg->kept ? 1 : 2);
 	int r;
 
@@ -188,7 +187,7 @@ int channel_adopt(const struct ipc_channel *msg, int sock, int *fds, unsigned in
 		describe(&ch->info, msg);
 		r = map_memory(ch, msg, fds[0], msg->kept ? -1 : fds[1]);
 		if (r == 0 && attached)
-			r = peer_open(ch, msg, peers[0], peers[1], fd_steal(&peers[2]));
+			r = peer_open(ch, msg, peers[0], fd_steal(&peers[1]));
 	}
 	while (nfds)
 		fd_closep(&fds[--nfds]);

@@ -147,8 +147,6 @@ struct lib_rx {
 struct lib_peer {
 	uint8_t *dmb; /* NULL: mediated */
 	size_t dmb_len;
-	struct chan_peer *page;
-	unsigned int side; /* ours in the page */
 	int sock;
 	_Atomic bool gone; /* end of file: it closed or died */
 	_Atomic bool lock;
@@ -454,8 +452,7 @@ int barrier_everywhere(void);
 /* ---- peer.c: the attached path --------------------------------------------------------------- */
 
 /* Maps what makes @ch attached; takes ownership of @sock on success. 0 or negative errno with text. */
-int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
-	int sock);
+int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int sock);
 
 /*
  * Publishing, in the peer's CDC. The sending half's position, which returns what the peer may now wait
@@ -471,11 +468,15 @@ void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags);
 void peer_wake(struct smcdu_channel *ch, uint32_t bits);
 
 /*
- * Sets our wait bits in the shared page, with a full barrier behind it that also is the peer's where it
- * has none of its own; takes them back, and says which were still there.
+ * Sets our wait bits in the peer's DMB, with a full barrier behind it that also is the peer's where it
+ * has none of its own; takes them back, and says which were still there; says which are.
  */
 void peer_arm(struct smcdu_channel *ch, uint32_t bits);
 uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits);
+uint32_t peer_armed(const struct smcdu_channel *ch);
+
+/* We wait on the processor @cpu. Where the peer last did; 0: unknown. */
+uint32_t peer_here(struct smcdu_channel *ch, uint32_t cpu);
 
 /*
  * Urgent bytes, by the position behind them. Marked before the producer cursor moves there (nothing

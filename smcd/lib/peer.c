@@ -27,31 +27,35 @@
 #define JOIN_AFTER   32u     /* barriers of our own */
 #define QUIET_US   50000 /* as long a sleeper hears the peer only; see wait.c */
 
-int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int page_fd,
-	int sock)
+/* What the peer is told by us, and we by it. */
+static struct chan_block *out(const struct lib_peer *p)
+{
+	return (struct chan_block *)(void *)p->dmb;
+}
+
+static const struct chan_block *in(const struct smcdu_channel *ch)
+{
+	return (const struct chan_block *)(const void *)ch->dmb;
+}
+
+int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd, int sock)
 {
 	const struct timeval quiet = { .tv_usec = QUIET_US };
 	struct lib_peer *p = &ch->peer;
 	void *va;
 
 	p->sock = sock; /* closed with the channel, whatever follows */
-	p->side = m->side;
 	if (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof(quiet)) < 0)
 		return lib_fail(-EPROTO, "the descriptor to the peer is no socket");
-	if (fd_check_sealed(dmb_fd, m->tx_size) < 0 ||
-	    fd_check_sealed(page_fd, CHAN_PEER_SIZE) < 0)
+	if (fd_check_sealed(dmb_fd, m->tx_size) < 0)
 		return lib_fail(-EPROTO, "the peer's memory is not sealed or too small");
-	va = mmap(NULL, CHAN_PEER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
-	if (va == MAP_FAILED)
-		return lib_fail(-ENOMEM, "cannot map the page shared with the peer");
-	p->page = va;
 	va = mmap(NULL, m->tx_size, PROT_READ | PROT_WRITE, MAP_SHARED, dmb_fd, 0);
 	if (va == MAP_FAILED)
 		return lib_fail(-ENOMEM, "cannot map the peer's receive buffer");
 	p->dmb = va;
 	p->dmb_len = m->tx_size;
-	/* Once for all: what follows is stored word by word, and our daemon may have been first. */
-	cdc_store_type(p->dmb);
+	/* Once for all: what follows is stored word by word. */
+	atomic_store_explicit(&out(p)->urgent, chan_urgent(0), memory_order_relaxed);
 	ch->tx.ring = p->dmb + CDC_SIZE;
 	return 0;
 }
@@ -67,7 +71,7 @@ static void join(struct smcdu_channel *ch)
 	if (!barrier_register())
 		return;
 	atomic_store_explicit(&p->barrier, true, memory_order_relaxed);
-	atomic_fetch_or(&p->page->side[p->side].wait, CHAN_PEER_BARRIER);
+	atomic_fetch_or(&out(p)->wait, CHAN_PEER_BARRIER);
 }
 
 /* Held for the time of a few stores; its owner may still have lost its processor. */
@@ -83,12 +87,25 @@ static void unlock(struct lib_peer *p)
 	atomic_store_explicit(&p->lock, false, memory_order_release);
 }
 
+/* Answers those of @bits that @w, the peer's word, asks for. False: somebody else has, or there are none. */
+static bool answer(struct lib_peer *p, uint32_t w, uint32_t bits)
+{
+	uint32_t mine = atomic_load_explicit(&out(p)->wait, memory_order_relaxed), fields;
+
+	do {
+		fields = chan_fields(chan_wanted(w, mine) & bits);
+		if (!fields)
+			return false;
+	} while (!atomic_compare_exchange_weak(&out(p)->wait, &mine,
+		(mine & ~(fields << CHAN_ANSWER)) | (w & fields) << CHAN_ANSWER));
+	return true;
+}
+
 void peer_wake(struct smcdu_channel *ch, uint32_t bits)
 {
+	const _Atomic uint32_t *wait = &in(ch)->wait;
 	struct lib_peer *p = &ch->peer;
-	_Atomic uint32_t *wait = &p->page->side[!p->side].wait;
 	const char byte = 0;
-
 	uint32_t w;
 
 	/*
@@ -105,9 +122,7 @@ void peer_wake(struct smcdu_channel *ch, uint32_t bits)
 		if (atomic_fetch_add_explicit(&p->fences, 1, memory_order_relaxed) == JOIN_AFTER)
 			join(ch);
 	}
-	if (!(w & bits))
-		return;
-	if (!(atomic_fetch_and(wait, ~bits) & bits))
+	if (!(w & chan_fields(bits)) || !answer(p, w, bits))
 		return;
 	atomic_fetch_add_explicit(&ch->bells, 1, memory_order_relaxed);
 	/* A full socket has enough in it to wake the peer; one that is closed needs no more. */
@@ -173,13 +188,36 @@ void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags)
 	peer_wake(ch, CHAN_WAIT_ALL);
 }
 
+uint32_t peer_armed(const struct smcdu_channel *ch)
+{
+	return chan_wanted(atomic_load_explicit(&out(&ch->peer)->wait, memory_order_relaxed),
+		atomic_load_explicit(&in(ch)->wait, memory_order_relaxed));
+}
+
+/* A mark for each of @bits that has none, or one that is answered. */
+static uint32_t raise_marks(uint32_t mine, uint32_t answers, uint32_t bits)
+{
+	const uint32_t missing = bits & ~chan_wanted(mine, answers);
+
+	for (unsigned int k = 0; k < 3; k++) {
+		uint32_t last = answers >> (CHAN_ANSWER + 2 * k) & 3;
+
+		if (missing & 1u << k)
+			mine = (mine & ~(3u << 2 * k)) | (last == 1 ? 2u : 1u) << 2 * k;
+	}
+	return mine;
+}
+
 void peer_arm(struct smcdu_channel *ch, uint32_t bits)
 {
-	_Atomic uint32_t *wait = &ch->peer.page->side[ch->peer.side].wait;
-	uint32_t before = atomic_fetch_or(wait, bits);
+	_Atomic uint32_t *wait = &out(&ch->peer)->wait;
+	uint32_t mine = atomic_load_explicit(wait, memory_order_relaxed);
 
+	while (!atomic_compare_exchange_weak(wait, &mine, raise_marks(mine,
+		atomic_load_explicit(&in(ch)->wait, memory_order_relaxed), bits)))
+		;
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!(before & CHAN_PEER_BARRIER) || barrier_everywhere() == 0)
+	if (!(mine & CHAN_PEER_BARRIER) || barrier_everywhere() == 0)
 		return;
 	/*
 	 * Somebody has forbidden it meanwhile. From now on the peer has its own barriers; what it stored
@@ -191,23 +229,30 @@ void peer_arm(struct smcdu_channel *ch, uint32_t bits)
 
 uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits)
 {
-	return atomic_fetch_and(&ch->peer.page->side[ch->peer.side].wait, ~bits);
+	uint32_t mine = atomic_fetch_and(&out(&ch->peer)->wait, ~chan_fields(bits));
+
+	return chan_wanted(mine, atomic_load_explicit(&in(ch)->wait, memory_order_relaxed));
+}
+
+uint32_t peer_here(struct smcdu_channel *ch, uint32_t cpu)
+{
+	_Atomic uint32_t *mine = &out(&ch->peer)->cpu;
+
+	if (atomic_load_explicit(mine, memory_order_relaxed) != cpu)
+		atomic_store_explicit(mine, cpu, memory_order_relaxed);
+	return atomic_load_explicit(&in(ch)->cpu, memory_order_relaxed);
 }
 
 void peer_mark_urgent(struct smcdu_channel *ch, uint64_t behind)
 {
-	struct lib_peer *p = &ch->peer;
-
 	ch->tx.mark = behind;
 	if (channel_attached(ch))
-		atomic_store_explicit(&p->page->side[p->side].urgent, behind, memory_order_relaxed);
+		atomic_store_explicit(&out(&ch->peer)->urgent, chan_urgent(behind), memory_order_relaxed);
 }
 
 uint64_t peer_urgent(const struct smcdu_channel *ch)
 {
-	const struct lib_peer *p = &ch->peer;
-
-	return atomic_load_explicit(&p->page->side[!p->side].urgent, memory_order_acquire);
+	return chan_urgent_behind(atomic_load_explicit(&in(ch)->urgent, memory_order_acquire));
 }
 
 /* What a receive from the socket says of its other end; @n and errno are of the call. */

@@ -215,17 +215,12 @@ static void relax(void)
 /* Whether the peer last waited on the processor that we wait on now. Either may say anything. */
 static bool same_processor(struct smcdu_channel *ch)
 {
-	struct chan_peer *page = ch->peer.page;
 	uint32_t here = (uint32_t)sched_getcpu() + 1;
-	_Atomic uint32_t *mine;
 	bool same;
 
 	if (!channel_attached(ch))
 		return false;
-	mine = &page->side[ch->peer.side].cpu;
-	if (atomic_load_explicit(mine, memory_order_relaxed) != here)
-		atomic_store_explicit(mine, here, memory_order_relaxed);
-	same = atomic_load_explicit(&page->side[!ch->peer.side].cpu, memory_order_relaxed) == here;
+	same = peer_here(ch, here) == here;
 	if (atomic_load_explicit(&ch->shared, memory_order_relaxed) != same)
 		atomic_store_explicit(&ch->shared, same, memory_order_relaxed);
 	return same;

@@ -400,10 +400,10 @@ static void test_wishes(void **state)
 /* ---- a hostile application at the other end -------------------------------------------------- */
 
 struct raw {
-	int fd[IPC_FDS_ATTACHED + 1]; /* DMB, send file, peer's DMB, shared page, their socket; ours */
+	int fd[IPC_FDS_ATTACHED + 1]; /* DMB, send file, peer's DMB, their socket; ours */
 	struct ipc_channel info;
 	uint64_t *dmb; /* the victim's */
-	uint64_t *page, *ctl;
+	uint64_t *ctl;
 };
 
 static void *raw_map(int fd, size_t size)
@@ -436,14 +436,12 @@ static void raw_connect(struct raw *r, struct smcdu_channel **victim)
 	smcdu_listener_free(l);
 	r->ctl = raw_map(r->fd[1], CHAN_CTL_SIZE);
 	r->dmb = raw_map(r->fd[2], r->info.tx_size);
-	r->page = raw_map(r->fd[3], CHAN_PEER_SIZE);
 }
 
 static void raw_free(struct raw *r)
 {
 	munmap(r->ctl, CHAN_CTL_SIZE);
 	munmap(r->dmb, r->info.tx_size);
-	munmap(r->page, CHAN_PEER_SIZE);
 	for (unsigned int i = 0; i <= IPC_FDS_ATTACHED; i++)
 		close(r->fd[i]);
 }
@@ -454,8 +452,8 @@ static void put_word(uint64_t *base, uint64_t word, uint64_t v)
 }
 
 /*
- * Every word that may be written, as fast as can be: the block and the ring of the victim's DMB, the
- * shared page, the own control page; with cursors that could be true, so that it goes on for a while.
+ * Every word that may be written, as fast as can be: the block and the ring of the victim's DMB, and
+ * the own control page; with cursors that could be true, so that it goes on for a while.
  */
 static void raw_mutate(struct raw *r, uint64_t seed)
 {
@@ -474,10 +472,11 @@ static void raw_mutate(struct raw *r, uint64_t seed)
 		else
 			put_word(r->dmb, seed >> 8 & 3, seed);
 		put_word(r->dmb, 4 + (seed >> 8) % (r->info.tx_size / 8 - 4), seed);
-		put_word(r->page, (seed >> 20) % (sizeof(struct chan_peer) / 8), seed);
+		if (seed % 16 == 0)
+			put_word(r->dmb, seed >> 20 & 1 ? 0 : 3, seed); /* beside the CDC's words */
 		put_word(r->ctl, (seed >> 30) % (sizeof(struct chan_ctl) / 8), seed);
 		if (seed % 512 == 0)
-			send(r->fd[4], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+			send(r->fd[3], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
 }
 

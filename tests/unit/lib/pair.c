@@ -15,15 +15,13 @@ static int dup_fd(int fd)
 	return copy;
 }
 
-static void open_end(struct pair *p, unsigned int side, const int dmb[2], int page, int sock,
-	uint32_t spin_us)
+static void open_end(struct pair *p, unsigned int side, const int dmb[2], int sock, uint32_t spin_us)
 {
 	struct ipc_channel m = { .hdr = ipc_hdr(IPC_CHANNEL), .id = side + 1, .rx_size = p->size,
-		.tx_size = p->size, .order = CDC_BIG, .path = IPC_PATH_ATTACHED, .side = side,
+		.tx_size = p->size, .order = CDC_BIG, .path = IPC_PATH_ATTACHED,
 		.peer = "peer", .service = "test" };
 	int ctl = fd_memfd("ctl", CHAN_CTL_SIZE), sv[2];
-	int fds[IPC_FDS_ATTACHED] = { dup_fd(dmb[side]), ctl, dup_fd(dmb[!side]), dup_fd(page),
-		sock };
+	int fds[IPC_FDS_ATTACHED] = { dup_fd(dmb[side]), ctl, dup_fd(dmb[!side]), sock };
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
 	p->daemon[side] = sv[0];
@@ -42,18 +40,16 @@ static void *map(int fd, size_t len)
 void pair_open(struct pair *p, uint32_t size, uint32_t spin_us)
 {
 	int dmb[2] = { fd_memfd("dmb", size), fd_memfd("dmb", size) };
-	int page = fd_memfd("page", CHAN_PEER_SIZE), sv[2];
+	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
 	p->size = size;
-	p->page = map(page, CHAN_PEER_SIZE);
 	for (unsigned int side = 0; side < 2; side++) {
 		p->dmb[side] = map(dmb[side], size);
-		open_end(p, side, dmb, page, sv[side], spin_us);
+		open_end(p, side, dmb, sv[side], spin_us);
 	}
 	close(dmb[0]);
 	close(dmb[1]);
-	close(page);
 }
 
 void pair_close(struct pair *p)
@@ -63,5 +59,4 @@ void pair_close(struct pair *p)
 		fd_closep(&p->daemon[i]);
 		munmap(p->dmb[i], p->size);
 	}
-	munmap(p->page, CHAN_PEER_SIZE);
 }

@@ -18,7 +18,6 @@
 struct pair {
 	struct smcdu_channel *ch[2];
 	int daemon[2]; /* the daemons' ends */
-	struct chan_peer *page;
 	uint8_t *dmb[2]; /* writable */
 	uint32_t size;	 /* of each */
 };

@@ -111,16 +111,22 @@ static void test_exchange_spinning(void **state)
 
 /* ---- barriers -------------------------------------------------------------------------------- */
 
+/* What that end says to the other one. */
+static struct chan_block *said(const struct pair *p, int side)
+{
+	return (struct chan_block *)(void *)p->dmb[!side];
+}
+
 static bool announced(const struct pair *p, int side)
 {
-	return p->page->side[side].wait & CHAN_PEER_BARRIER;
+	return atomic_load(&said(p, side)->wait) & CHAN_PEER_BARRIER;
 }
 
 /* As if the process of that end were not registered: a kernel without it, or an older library. */
 static void without_barrier(struct pair *p, int side)
 {
 	p->ch[side]->peer.barrier = false;
-	atomic_fetch_and(&p->page->side[side].wait, ~CHAN_PEER_BARRIER);
+	atomic_fetch_and(&said(p, side)->wait, ~CHAN_PEER_BARRIER);
 }
 
 /* Enough for both ends to take part. */
@@ -158,8 +164,8 @@ static void test_who_runs_barriers(void **state)
 	settle(&p);
 	peer_arm(p.ch[0], CHAN_WAIT_ALL);
 	peer_wake(p.ch[1], CHAN_WAIT_RX);
-	assert_int_equal(p.page->side[0].wait & CHAN_WAIT_ALL, CHAN_WAIT_TX | CHAN_WAIT_SENT);
-	peer_disarm(p.ch[0], CHAN_WAIT_ALL);
+	assert_int_equal(peer_armed(p.ch[0]), CHAN_WAIT_TX | CHAN_WAIT_SENT);
+	assert_int_equal(peer_disarm(p.ch[0], CHAN_WAIT_ALL), CHAN_WAIT_TX | CHAN_WAIT_SENT);
 	assert_int_equal(announced(&p, 0), barrier_register());
 	pair_close(&p);
 }
@@ -291,7 +297,7 @@ static void block_both(struct pair *p, pthread_t t[2])
 	fill_ring(p->ch[0]);
 	pthread_create(&t[0], NULL, block_recv, p->ch[0]);
 	pthread_create(&t[1], NULL, block_send, p->ch[0]);
-	while ((atomic_load(&p->page->side[0].wait) & CHAN_WAIT_ALL) != (CHAN_WAIT_RX | CHAN_WAIT_TX))
+	while (peer_armed(p->ch[0]) != (CHAN_WAIT_RX | CHAN_WAIT_TX))
 		usleep(100);
 }
 
@@ -350,10 +356,10 @@ static void test_flags_carry_the_cursor(void **state)
 	pair_open(&p, RING, 0);
 	fill_ring(p.ch[1]);
 	pthread_create(&t, NULL, block_send, p.ch[1]);
-	while (!(atomic_load(&p.page->side[1].wait) & CHAN_WAIT_TX))
+	while (!(peer_armed(p.ch[1]) & CHAN_WAIT_TX))
 		usleep(100);
 	assert_int_equal(smcdu_recv(p.ch[0], buf, 100, 0), 100); /* too few to be told of */
-	assert_true(atomic_load(&p.page->side[1].wait) & CHAN_WAIT_TX);
+	assert_true(peer_armed(p.ch[1]) & CHAN_WAIT_TX);
 	fill_ring(p.ch[0]);
 	pthread_join(t, &got);
 	assert_int_equal((intptr_t)got, 1);
@@ -365,20 +371,18 @@ static void test_bad_descriptions(void **state)
 {
 	static const struct {
 		unsigned int nfds;
-		uint32_t side, path;
-		size_t dmb, page;
+		uint32_t path;
+		size_t dmb;
 	} bad[] = {
-		{ 2, 0, IPC_PATH_ATTACHED, RING, CHAN_PEER_SIZE },
-		{ 5, 2, IPC_PATH_ATTACHED, RING, CHAN_PEER_SIZE },
-		{ 5, 0, IPC_PATH_MEDIATED, RING, CHAN_PEER_SIZE },
-		{ 5, 0, 3, RING, CHAN_PEER_SIZE },
-		{ 5, 0, IPC_PATH_ATTACHED, RING / 2, CHAN_PEER_SIZE },
+		{ 2, IPC_PATH_ATTACHED, RING },
+		{ 4, IPC_PATH_MEDIATED, RING },
+		{ 4, 3, RING },
+		{ 4, IPC_PATH_ATTACHED, RING / 2 },
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct ipc_channel m = { .hdr = ipc_hdr(IPC_CHANNEL), .rx_size = RING,
-			.tx_size = RING, .order = CDC_BIG, .path = bad[i].path,
-			.side = bad[i].side };
+			.tx_size = RING, .order = CDC_BIG, .path = bad[i].path };
 		int before = dup(0), after, sv[2], own[2], fds[IPC_FDS_ATTACHED];
 		struct smcdu_channel *ch = NULL;
 
@@ -388,8 +392,7 @@ static void test_bad_descriptions(void **state)
 		fds[0] = fd_memfd("dmb", RING);
 		fds[1] = fd_memfd("ctl", CHAN_CTL_SIZE);
 		fds[2] = fd_memfd("peer", bad[i].dmb);
-		fds[3] = fd_memfd("page", bad[i].page);
-		fds[4] = own[1];
+		fds[3] = own[1];
 		for (unsigned int k = bad[i].nfds; k < IPC_FDS_ATTACHED; k++)
 			fd_closep(&fds[k]);
 		assert_int_equal(channel_adopt(&m, sv[1], fds, bad[i].nfds, NULL, 0, &ch), -EPROTO);
@@ -409,7 +412,7 @@ struct mutator {
 	_Atomic bool stop;
 };
 
-/* Writes whatever a peer may write: its side of the page, the CDC and the ring of the victim. */
+/* Writes whatever a peer may write: the block and the ring of the victim. */
 static void *mutate(void *arg)
 {
 	struct mutator *m = arg;
@@ -419,9 +422,9 @@ static void *mutate(void *arg)
 		r ^= r << 13;
 		r ^= r >> 7;
 		r ^= r << 17;
-		atomic_store(&m->p->page->side[1].wait, (uint32_t)r);
-		atomic_store(&m->p->page->side[1].urgent, r % (4 * RING));
-		atomic_store(&m->p->page->side[1].cpu, (uint32_t)(r >> 40) % 4);
+		atomic_store(&said(m->p, 1)->wait, (uint32_t)r);
+		atomic_store(&said(m->p, 1)->urgent, r % 7 ? chan_urgent(r % (4 * RING)) : r);
+		atomic_store(&said(m->p, 1)->cpu, (uint32_t)(r >> 40) % 4);
 		__atomic_store_n((uint64_t *)(void *)(m->p->dmb[0] + (r >> 8) % RING / 8 * 8), r,
 			__ATOMIC_RELAXED);
 		if (r % 3 == 0) /* plausible cursors, too */
