@@ -8,7 +8,11 @@
 #include <emmintrin.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#define AHEAD		 2048u /* fetched before it is copied: what comes in the time of a few lines */
+#define ROOM		 ((size_t)1 << 20) /* where nobody says how large a processor's own cache is */
 #define WORDS_MAX	 256u
 #define CPUID_CLFLUSHOPT (1u << 23) /* leaf 7, EBX */
 
@@ -60,6 +64,61 @@ void far_copy(void *dst, const void *src, size_t n, size_t cached)
 	_mm_sfence();
 }
 
+void far_fetch(void *dst, const void *src, size_t n)
+{
+	const uint8_t *s = src;
+	uint8_t *d = dst;
+
+	/* As far as there is something to fetch: the lines behind it are being written. */
+	for (; n > AHEAD; d += FAR_LINE, s += FAR_LINE, n -= FAR_LINE) {
+		__builtin_prefetch(s + AHEAD);
+		for (unsigned int i = 0; i < FAR_LINE; i += sizeof(__m128i))
+			_mm_storeu_si128((__m128i *)(void *)(d + i),
+				_mm_loadu_si128((const __m128i *)(const void *)(s + i)));
+	}
+	memcpy(d, s, n);
+}
+
+/* Memory for far_make_room(), each page a page of its own; NULL without. */
+static const uint8_t *room(size_t *size)
+{
+	static _Atomic(const uint8_t *) made;
+	static _Atomic size_t made_size;
+	const uint8_t *now = atomic_load_explicit(&made, memory_order_acquire), *none = NULL;
+	long own;
+	void *p;
+
+	*size = atomic_load_explicit(&made_size, memory_order_relaxed);
+	if (now)
+		return now;
+	own = sysconf(_SC_LEVEL2_CACHE_SIZE);
+	*size = own <= 0 ? ROOM : (size_t)own < FAR_ROOM_MAX ? (size_t)own & ~(size_t)(FAR_LINE - 1) : FAR_ROOM_MAX;
+	p = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	/* Every thread makes it as large. */
+	atomic_store_explicit(&made_size, *size, memory_order_relaxed);
+	if (atomic_compare_exchange_strong(&made, &none, p))
+		return p;
+	munmap(p, *size);
+	return none;
+}
+
+void far_make_room(size_t n, size_t *turn)
+{
+	size_t size, at = *turn;
+	const uint8_t *r = room(&size);
+
+	if (!r)
+		return;
+	for (size_t i = 0; i < n; i += FAR_LINE) {
+		at = at < size ? at : 0;
+		(void)*(const volatile uint8_t *)(r + at);
+		at += FAR_LINE;
+	}
+	*turn = at;
+}
+
 static bool can_forget(void)
 {
 	/* 0: not known yet. Whoever finds out finds the same. */
@@ -89,6 +148,17 @@ void far_copy(void *dst, const void *src, size_t n, size_t cached)
 {
 	(void)cached;
 	memcpy(dst, src, n);
+}
+
+void far_fetch(void *dst, const void *src, size_t n)
+{
+	memcpy(dst, src, n);
+}
+
+void far_make_room(size_t n, size_t *turn)
+{
+	(void)n;
+	(void)turn;
 }
 
 void far_forget(const void *p, size_t n)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,6 +52,45 @@ static void test_copy(void **state)
 	free(dst);
 }
 
+/* The same from memory that a near processor wrote. */
+static void test_fetch(void **state)
+{
+	for (size_t n = 0; n <= 3 * FAR_COPY_MIN; n += n < 100 ? 1 : 61) {
+		uint8_t *src = malloc(n + 1), *dst = malloc(n + 1);
+
+		for (size_t i = 0; i <= n; i++)
+			src[i] = byte(i);
+		dst[n] = 0;
+		far_fetch(dst, src, n);
+		assert_memory_equal(dst, src, n);
+		assert_int_equal(dst[n], 0);
+		free(src);
+		free(dst);
+	}
+}
+
+static void *make_room(void *turn)
+{
+	for (int i = 0; i < 1000; i++)
+		far_make_room(16384 + 1, turn);
+	return NULL;
+}
+
+/* Whoever is first, it is as large for all, and each has a place of its own in it. */
+static void test_room(void **state)
+{
+	size_t turn[4] = { 0 };
+	pthread_t t[4];
+
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, make_room, &turn[i]), 0);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], NULL);
+		assert_in_range(turn[i], 0, FAR_ROOM_MAX);
+		assert_int_equal(turn[i], turn[0]);
+	}
+}
+
 /* What was given up is still there, and so is what is beside it. */
 static void test_forget(void **state)
 {
@@ -70,6 +110,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_fetch),
+		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_forget),
 	};
 
