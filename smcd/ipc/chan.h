@@ -94,7 +94,8 @@ struct chan_block {
 	uint64_t prod;
 	uint64_t cons;
 	_Atomic uint32_t wait; /* two bits for each of CHAN_WAIT_*: mark, CHAN_ANSWER higher: answer; BARRIER */
-	_Atomic uint32_t cpu;  /* a hint: where it last waited, plus 1 */
+	_Atomic uint16_t cpu;  /* a hint: where it last waited, plus 1 */
+	_Atomic uint16_t way;  /* a hint: how it writes large pieces, WAY_* */
 };
 
 #define CHAN_ANSWER 8u
@@ -106,6 +107,13 @@ struct chan_block {
 #define CHAN_PEER_BARRIER 0x80000000u
 
 #define CHAN_URGENT_MAX ((UINT64_C(1) << 56) - 1)
+
+/*
+ * How a side writes its large pieces, by which the other reads them best (far.h). Only advice: neither trusts
+ * the other to keep to it.
+ */
+#define WAY_PARTS 4u		   /* so many quarters through the caches, 0 to WAY_PARTS */
+#define WAY_ROOM  (WAY_PARTS + 1u) /* all, and the reader makes room behind itself */
 
 /* The CDC's type is the first byte in memory. */
 static inline uint64_t chan_urgent(uint64_t behind)

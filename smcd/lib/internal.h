@@ -85,14 +85,16 @@ struct lib_start {
 };
 
 /* How large pieces are copied; see way.c. Times are for one ring's length. */
-#define WAY_LEVELS 4u
+enum way_stage { WAY_CHANGES, WAY_SETTLES, WAY_COUNTS };
+
 struct lib_way {
-	uint8_t level, best;	  /* so many WAY_LEVELS-ths go through the caches; they differ in a trial */
+	uint8_t now, best;	  /* one of WAY_*; they differ in a trial */
 	uint8_t failed;		  /* trials since the last that did not, or since all others did */
-	bool settled;		  /* the window's first rings are over */
+	enum way_stage stage;	  /* of this window */
 	uint32_t windows, every;  /* since the last trial; until the next */
 	uint64_t end;		  /* where to look at the clock next: total sent */
-	uint64_t began, began_ns; /* where this window's time begins */
+	uint64_t began, began_ns; /* where this stage's time begins */
+	uint64_t heard;		  /* total received then */
 	uint64_t ns, last_ns;	  /* the last two windows, time for a ring's length */
 };
 
@@ -135,6 +137,7 @@ struct lib_rx {
 	_Atomic uint32_t need; /* unread bytes with which to look again; 0: with any */
 	uint32_t record;     /* bytes of the next one, with all that is before it; 0: not known yet */
 	size_t peeked;	     /* given out by smcdu_peekv(), not released */
+	size_t turn;	     /* of far_make_room() */
 	struct lib_spin spin;
 	struct lib_start start;
 } __attribute__((aligned(LIB_CACHE_LINE)));
@@ -434,10 +437,13 @@ void lib_parts(uint8_t *ring, uint32_t size, struct smc_cursor at, size_t n, str
 /* ---- way.c ----------------------------------------------------------------------------------- */
 
 void way_init(struct lib_way *w);
-/* A window ends, and the next one begins, at total @pos. */
-void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t ring);
-/* memcpy() into the ring, the better way. */
+/* A look at the clock, @now, at total @pos sent and @heard received, where w->end asked for it. */
+void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t heard, uint64_t ring);
+/* memcpy() into the ring, the best way. */
 void way_copy(struct smcdu_channel *ch, void *dst, const void *src, size_t n);
+/* memcpy() out of the ring, as the peer's way wants it; then the same @n bytes are the peer's to write again. */
+void way_fetch(const struct smcdu_channel *ch, void *dst, const void *src, size_t n);
+void way_done(struct smcdu_channel *ch, size_t n);
 
 /* ---- barrier.c ------------------------------------------------------------------------------- */
 
@@ -476,7 +482,7 @@ uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits);
 uint32_t peer_armed(const struct smcdu_channel *ch);
 
 /* We wait on the processor @cpu. Where the peer last did; 0: unknown. */
-uint32_t peer_here(struct smcdu_channel *ch, uint32_t cpu);
+uint16_t peer_here(struct smcdu_channel *ch, uint16_t cpu);
 
 /*
  * Urgent bytes, by the position behind them. Marked before the producer cursor moves there (nothing
@@ -484,6 +490,10 @@ uint32_t peer_here(struct smcdu_channel *ch, uint32_t cpu);
  */
 void peer_mark_urgent(struct smcdu_channel *ch, uint64_t behind);
 uint64_t peer_urgent(const struct smcdu_channel *ch);
+
+/* How we write large pieces (WAY_*), for the peer (nothing on a mediated channel); how it does, by its word. */
+void peer_tell_way(struct smcdu_channel *ch, uint32_t way);
+uint32_t peer_way(const struct smcdu_channel *ch);
 
 /* Reads what the peer's wake-ups left in the socket, and notices its end. Does not wait. */
 void peer_drain(struct smcdu_channel *ch);

@@ -234,9 +234,9 @@ uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits)
 	return chan_wanted(mine, atomic_load_explicit(&in(ch)->wait, memory_order_relaxed));
 }
 
-uint32_t peer_here(struct smcdu_channel *ch, uint32_t cpu)
+uint16_t peer_here(struct smcdu_channel *ch, uint16_t cpu)
 {
-	_Atomic uint32_t *mine = &out(&ch->peer)->cpu;
+	_Atomic uint16_t *mine = &out(&ch->peer)->cpu;
 
 	if (atomic_load_explicit(mine, memory_order_relaxed) != cpu)
 		atomic_store_explicit(mine, cpu, memory_order_relaxed);
@@ -253,6 +253,17 @@ void peer_mark_urgent(struct smcdu_channel *ch, uint64_t behind)
 uint64_t peer_urgent(const struct smcdu_channel *ch)
 {
 	return chan_urgent_behind(atomic_load_explicit(&in(ch)->urgent, memory_order_acquire));
+}
+
+void peer_tell_way(struct smcdu_channel *ch, uint32_t way)
+{
+	if (channel_attached(ch))
+		atomic_store_explicit(&out(&ch->peer)->way, (uint16_t)way, memory_order_relaxed);
+}
+
+uint32_t peer_way(const struct smcdu_channel *ch)
+{
+	return channel_attached(ch) ? atomic_load_explicit(&in(ch)->way, memory_order_relaxed) : 0;
 }
 
 /* What a receive from the socket says of its other end; @n and errno are of the call. */

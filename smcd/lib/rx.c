@@ -167,6 +167,7 @@ void rx_consume(struct smcdu_channel *ch, size_t n)
 	if ((told < urg && urg <= pos) ||
 	    cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
 		announce(ch);
+	way_done(ch, n);
 }
 
 /* The byte before rx.urg goes aside, unless it is to be read in its place. */
@@ -267,7 +268,7 @@ void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct li
 		void *dst;
 		size_t piece = lib_iov_next(it, n < size - off ? n : size - off, &dst);
 
-		memcpy(dst, ch->rx.ring + off, piece);
+		way_fetch(ch, dst, ch->rx.ring + off, piece);
 		n -= piece;
 		off += piece;
 		if (off == size)

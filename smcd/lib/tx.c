@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "vfio/base/far.h"
 #include "vfio/base/fd.h"
 
 /* Daemon or peer start on a large send before the copy ends. */
@@ -197,11 +198,11 @@ void tx_share(struct smcdu_channel *ch, size_t n)
 	wait_share(ch);
 }
 
-/* How much of a send is published at once. */
+/* How much of a send is published at once; in the peer's memory as far as a line ends, which it then has alone. */
 static size_t publish_chunk(const struct smcdu_channel *ch)
 {
 	if (channel_attached(ch))
-		return PUBLISH_CHUNK_ATTACHED;
+		return PUBLISH_CHUNK_ATTACHED - (ch->tx.at.count + CDC_SIZE) % FAR_LINE;
 	return asked_to_share(ch) ? TX_SHARE : PUBLISH_CHUNK;
 }
 
@@ -221,7 +222,6 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 	if (ch->record)
 		return record_send(ch, iov, len, flags);
 	lib_add(&ch->tx.calls, 1);
-	chunk = publish_chunk(ch);
 	while (done < len) {
 		if (done && (flags & SMCDU_DONTWAIT))
 			r = tx_space(ch, &space);
@@ -230,6 +230,7 @@ static ssize_t send_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		if (r < 0 || !space)
 			break;
 		n = len - done < space ? len - done : space;
+		chunk = publish_chunk(ch);
 		n = n < chunk ? n : chunk;
 		if (!done && (flags & SMCDU_OOB))
 			mark_urgent(ch, len);

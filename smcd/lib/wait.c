@@ -215,7 +215,7 @@ static void relax(void)
 /* Whether the peer last waited on the processor that we wait on now. Either may say anything. */
 static bool same_processor(struct smcdu_channel *ch)
 {
-	uint32_t here = (uint32_t)sched_getcpu() + 1;
+	uint16_t here = (uint16_t)(sched_getcpu() + 1);
 	bool same;
 
 	if (!channel_attached(ch))
@@ -313,7 +313,8 @@ static bool spin_for(const struct smcdu_channel *ch, unsigned int event, struct 
  * its way between two caches, for which the writer's next stores wait. Many at once cost hardly more: as
  * long as each look finds several receives' worth, and nothing is sent in answer, the reader lets the
  * writer get ahead before it looks again. It finds one each time if it is a little faster than the writer;
- * then it tries now and then, the more rarely the less often that helps.
+ * then it tries now and then, the more rarely the less often that helps. Large ones need none, and are best taken
+ * while the ring is almost empty: the longer ago its lines were read before they are written again, the better (far.h).
  */
 void wait_head_start(struct smcdu_channel *ch)
 {
@@ -321,14 +322,14 @@ void wait_head_start(struct smcdu_channel *ch)
 	struct lib_start *s = &ch->rx.start;
 	uint64_t found = received - s->received, bytes = pos - s->pos, end;
 
-	if (sent != s->sent) {
+	if (sent != s->sent || (bytes >= START_BYTES_MAX && bytes >= found * START_BYTES_MAX)) {
 		s->ns = s->alone = 0;
 	} else if (found >= 2 && (found * START_NS_CALL >= s->ns || bytes * START_NS_BYTE >= s->ns)) {
 		s->ns = s->ns ? s->ns * 2 : START_MIN_NS;
 		s->failed = 0;
 	} else if (s->ns) {
 		s->ns /= 2;
-	} else if (bytes >= START_BYTES_MIN && bytes <= START_BYTES_MAX &&
+	} else if (bytes >= START_BYTES_MIN && bytes < START_BYTES_MAX &&
 		   ++s->alone >= START_PATIENCE << s->failed) {
 		s->alone = 0;
 		s->failed += s->failed < START_FAILED_MAX;

@@ -585,9 +585,9 @@ static void test_cached_part(void **state)
 
 	assert_int_equal(smcdu_cached_part(tx, 0), 0);
 	assert_int_equal(smcdu_cached_part(tx, FAR_COPY_MIN - 1), FAR_COPY_MIN - 1);
-	for (unsigned int level = 0; level <= WAY_LEVELS; level++) {
-		tx->tx.way.level = tx->tx.way.best = (uint8_t)level;
-		assert_int_equal(smcdu_cached_part(tx, 4096), 4096 / WAY_LEVELS * level);
+	for (unsigned int way = 0; way <= WAY_ROOM; way++) {
+		tx->tx.way.now = tx->tx.way.best = (uint8_t)way;
+		assert_int_equal(smcdu_cached_part(tx, 4096), way < WAY_PARTS ? 4096 / WAY_PARTS * way : 4096);
 	}
 	assert_in_range(smcdu_cached_part(tx, FAR_COPY_MIN + 3), FAR_COPY_MIN, FAR_COPY_MIN + 3);
 	end = tx->tx.way.end;

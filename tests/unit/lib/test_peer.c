@@ -424,7 +424,8 @@ static void *mutate(void *arg)
 		r ^= r << 17;
 		atomic_store(&said(m->p, 1)->wait, (uint32_t)r);
 		atomic_store(&said(m->p, 1)->urgent, r % 7 ? chan_urgent(r % (4 * RING)) : r);
-		atomic_store(&said(m->p, 1)->cpu, (uint32_t)(r >> 40) % 4);
+		atomic_store(&said(m->p, 1)->cpu, (uint16_t)((r >> 40) % 4));
+		atomic_store(&said(m->p, 1)->way, (uint16_t)((r >> 44) % 8));
 		__atomic_store_n((uint64_t *)(void *)(m->p->dmb[0] + (r >> 8) % RING / 8 * 8), r,
 			__ATOMIC_RELAXED);
 		if (r % 3 == 0) /* plausible cursors, too */

@@ -297,6 +297,7 @@ AT(chan_block, prod, 8);
 AT(chan_block, cons, 16);
 AT(chan_block, wait, 24);
 AT(chan_block, cpu, 28);
+AT(chan_block, way, 30);
 AT(ipc_hdr, version, 4);
 AT(ipc_hdr, type, 6);
 AT(ipc_connect, peer, 8);
