@@ -10,6 +10,7 @@
 
 #define STEP  UINT64_C(0x9e3779b97f4a7c15) /* word number i is i * STEP */
 #define LANES 4				   /* words at once */
+#define AHEAD 2048u			   /* bytes: what is read in place comes from far away */
 
 /*
  * In registers as wide as the processor has them: the time of filling and reading is part of every figure,
@@ -29,10 +30,13 @@ static inline __attribute__((always_inline)) void fill_words(uint8_t *p, size_t 
 
 static inline __attribute__((always_inline)) uint64_t add_words(const uint8_t *p, size_t n)
 {
+	const size_t ahead = AHEAD / sizeof(words);
 	words sum = { 0 }, other = { 0 }, now;
 	uint64_t sums[LANES];
 
 	for (; n >= 2; n -= 2, p += 2 * sizeof(now)) {
+		if (n > ahead)
+			__builtin_prefetch(p + AHEAD);
 		memcpy(&now, p, sizeof(now));
 		sum += now;
 		memcpy(&now, p + sizeof(now), sizeof(now));

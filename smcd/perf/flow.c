@@ -50,6 +50,17 @@ void flow_prepare(struct flow *f, uint8_t mark)
 		XXH3_64bits_update(f->hash, f->buf, f->size);
 }
 
+/*
+ * So many bytes of @left at @p are handed on at once, if there is room for @n. A piece ends with a line: one in which
+ * another begins would go to the reader and back.
+ */
+static size_t piece_at(const void *p, size_t n, size_t left)
+{
+	n = n < left ? n : left;
+	n = n < PIECE ? n : PIECE;
+	return n < left && n > LINE ? n - ((uintptr_t)p + n) % LINE : n;
+}
+
 static int put_in_place(struct flow *f, uint8_t mark)
 {
 	const struct link_ops *ops = f->link->ops;
@@ -61,8 +72,7 @@ static int put_in_place(struct flow *f, uint8_t mark)
 
 		if (r < 0)
 			return r;
-		n = n < left ? n : left;
-		n = n < PIECE ? n : PIECE;
+		n = piece_at(p, n, left);
 		data_fill_far(p, n, ops->cached ? ops->cached(f->link, n) : n, &f->next);
 		if (left == f->size)
 			*(uint8_t *)p = mark;
@@ -95,8 +105,7 @@ static int get_in_place(struct flow *f, uint8_t *mark)
 
 		if (r < 0)
 			return r;
-		n = n < left ? n : left;
-		n = n < PIECE ? n : PIECE;
+		n = piece_at(p, n, left);
 		if (left == f->size)
 			*mark = *(const uint8_t *)p;
 		if (f->hash)

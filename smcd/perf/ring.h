@@ -9,6 +9,7 @@
 #define SMCDU_PERF_RING_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,16 +28,19 @@ struct ring {
 	uint64_t pos;  /* of this side */
 	uint64_t peer; /* the other side's, as last seen */
 	void (*copy)(void *dst, const void *src, size_t len);
+	bool room;     /* the reader makes room behind itself (vfio/base/far.h) */
+	size_t turn;
 };
 
 /*
- * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), and
- * past them for the first half.
+ * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), past
+ * them for the first half, and fetching ahead of itself.
  */
 void ring_copy_libc(void *dst, const void *src, size_t len);
 void ring_copy_string(void *dst, const void *src, size_t len);
 void ring_copy_far(void *dst, const void *src, size_t len);
 void ring_copy_half(void *dst, const void *src, size_t len);
+void ring_copy_fetch(void *dst, const void *src, size_t len);
 
 /* Contiguous space, or contiguous bytes; 0 when there is none. */
 size_t ring_space(struct ring *r, void **p);
