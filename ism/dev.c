@@ -137,6 +137,7 @@ int ism_open(struct zpci *z, const struct ism_params *params, struct ism_dev **r
 	dev->port.z = z;
 	dev->port.name = params->name ? params->name : "ism";
 	dev->handler = params->handler;
+	dev->entries = SLAB_OF(struct ism_dmb_entry);
 	dev->ctx = params->ctx;
 	dev->quarantine_ns = NS_PER_MS *
 		(params->quarantine_ms ? params->quarantine_ms : QUARANTINE_MS);

@@ -16,6 +16,7 @@
 #include "ism/ism.h"
 #include "ism/proto.h"
 #include "ism/window.h"
+#include "vfio/base/slab.h"
 
 enum ism_dmb_state {
 	ISM_DMB_LIVE,
@@ -52,6 +53,7 @@ struct ism_dev {
 	bool has_ieq;
 
 	struct ism_dmb_entry *dmbs[ISM_NR_DMBS];
+	struct slab entries; /* what these are made of */
 	struct ism_dmb_entry *left; /* oldest first */
 	unsigned int nleft;
 	struct ism_dmb_entry *leaving; /* oldest first */

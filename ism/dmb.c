@@ -113,7 +113,7 @@ static void forget_memory(struct ism_dmb_entry *e)
 static void free_entry(struct ism_dev *dev, struct ism_dmb_entry *e)
 {
 	dev->dmbs[e->dmb.idx] = NULL;
-	free(e);
+	slab_put(&dev->entries, e);
 }
 
 /* Ends the device's access and destroys the memory; keeps both when the former is impossible. */
@@ -303,12 +303,12 @@ static int new_entry(struct ism_dev *dev, uint32_t size, bool block, struct ism_
 	idx = free_index(dev);
 	if (!idx)
 		return -ENOSPC;
-	e = calloc(1, sizeof(*e));
+	e = slab_get(&dev->entries);
 	if (!e)
 		return -ENOMEM;
 	r = block ? get_block(dev, size, &e->block, &m) : get_file(dev, size, &m);
 	if (r < 0) {
-		free(e);
+		slab_put(&dev->entries, e);
 		return r;
 	}
 	e->dmb = (struct ism_dmb){

@@ -229,7 +229,7 @@ static void window_free(struct ism_dev *dev, struct ism_window *w)
 	DL_DELETE(dev->windows.open, w);
 	munmap(w->dmb, w->len);
 	ism_bell_put(w->bell);
-	free(w);
+	slab_put(&dev->windows.slab, w);
 }
 
 /* The owner's bell, asked for once. */
@@ -268,7 +268,7 @@ static bool sound(const struct attach_msg *m, uint32_t size, int fd)
 
 static int add_window(struct ism_dev *dev, const struct attach_msg *m, int fd, struct ism_bell *bell)
 {
-	struct ism_window *w = calloc(1, sizeof(*w));
+	struct ism_window *w = slab_get(&dev->windows.slab);
 	void *p = MAP_FAILED;
 	int r = -ENOMEM;
 
@@ -285,7 +285,7 @@ static int add_window(struct ism_dev *dev, const struct attach_msg *m, int fd, s
 	if (r < 0) {
 		if (p != MAP_FAILED)
 			munmap(p, m->len);
-		free(w);
+		slab_put(&dev->windows.slab, w);
 		return r;
 	}
 	bell->refs++;
@@ -434,7 +434,7 @@ void ism_forget_peer(struct ism_dev *dev, uint64_t gid)
 
 void ism_windows_init(struct ism_windows *w)
 {
-	*w = (struct ism_windows){ .wake_fd = -1 };
+	*w = (struct ism_windows){ .wake_fd = -1, .slab = SLAB_OF(struct ism_window) };
 }
 
 static int open_wake(struct ism_dev *dev)

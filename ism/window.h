@@ -20,6 +20,7 @@
 
 #include "ism/attach.h"
 #include "ism/hand.h"
+#include "vfio/base/slab.h"
 
 struct ism_dev;
 struct ism_window;
@@ -38,6 +39,7 @@ struct ism_bell {
 struct ism_windows {
 	const struct attach_gate *gate; /* NULL: every store goes to the function */
 	struct ism_window *open;
+	struct slab slab; /* what windows are made of */
 	struct ism_bell *rings; /* peers' */
 	struct ism_bell *bells; /* our own */
 	uint64_t round;

@@ -63,7 +63,7 @@ static int release(struct client *c, struct legacy *legacy)
 	loop_timer_cancel(c->d->loop, &c->silence);
 	account_release(&c->d->accounts, c->who.uid, ACCOUNT_CLIENTS, 1);
 	DL_DELETE(c->d->clients, c);
-	free(c);
+	slab_put(&c->d->client_slab, c);
 	return fd;
 }
 
@@ -163,7 +163,7 @@ static int add(struct daemon *d, int fd, const struct sock_peer *who, struct cli
 	} while (ret == -EDQUOT && drop_kept(d, who->uid));
 	if (ret < 0)
 		return ret;
-	c = calloc(1, sizeof(*c));
+	c = slab_get(&d->client_slab);
 	if (!c) {
 		account_release(&d->accounts, who->uid, ACCOUNT_CLIENTS, 1);
 		return -ENOMEM;
@@ -293,6 +293,11 @@ void client_on_accept(struct loop_source *src, short revents)
 			daemon_pause_accept(d);
 		return;
 	}
+}
+
+void clients_init(struct daemon *d)
+{
+	d->client_slab = SLAB_OF(struct client);
 }
 
 void clients_drop_all(struct daemon *d)

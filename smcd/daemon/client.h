@@ -54,6 +54,7 @@ void client_keep(struct channel *ch, int fd);
 int client_reuse(struct channel *ch, const struct listener *l);
 /* @l goes. */
 void clients_forget(struct daemon *d, const struct listener *l);
+void clients_init(struct daemon *d);
 void clients_drop_all(struct daemon *d);
 unsigned int clients_count(const struct daemon *d);
 

@@ -333,6 +333,7 @@ int daemon_init(struct daemon *d, const struct config *cfg)
 		log_err("event loop: %s", strerror(-ret));
 		return ret;
 	}
+	clients_init(d);
 	kits_init(d);
 	ret = open_socket(d);
 	for (i = 0; i < cfg->nr_functions && ret == 0; i++) {

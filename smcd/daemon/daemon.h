@@ -26,6 +26,7 @@
 #include "smcd/daemon/refuse.h"
 #include "smcd/daemon/spin.h"
 #include "smcd/ipc/chan.h"
+#include "vfio/base/slab.h"
 #include "vfio/base/trim.h"
 
 struct capture;
@@ -63,6 +64,7 @@ struct daemon {
 
 	struct function *functions; /* list */
 	struct client *clients;	    /* list: connections that have not said what they are */
+	struct slab client_slab;    /* what these are made of */
 	bool clients_fresh; /* there are some to be heard */
 	struct listener *listeners; /* list */
 	struct capture *captures;   /* list: who is told what goes over the connections */
