@@ -4,11 +4,13 @@
  *
  * An allocator keeps what was freed below something that lives, which after thousands of objects is
  * most of it. Giving back costs system calls, and what comes and goes by the handful should not pay
- * them: it happens only when a crowd shrank to an eighth, and again when what is left of it does.
+ * them: it happens only when a crowd shrank to an eighth, again when what is left of it does, and once
+ * more when the last of it has gone.
  */
 #ifndef SMCDU_BASE_TRIM_H
 #define SMCDU_BASE_TRIM_H
 
+#include <stdbool.h>
 #if defined(HAVE_MALLOC_TRIM)
 #include <malloc.h>
 #endif
@@ -17,6 +19,7 @@
 
 struct trim {
 	unsigned int most; /* objects at once since the last time */
+	bool rest;	   /* some of a crowd were left then */
 };
 
 /* There are @now objects, more than before. */
@@ -29,8 +32,11 @@ static inline void trim_grown(struct trim *t, unsigned int now)
 /* There are @now objects, fewer than before. */
 static inline void trim_shrunk(struct trim *t, unsigned int now)
 {
-	if (t->most < TRIM_CROWD || now > t->most / 8)
+	bool last = t->rest && now == 0;
+
+	if (!last && (t->most < TRIM_CROWD || now > t->most / 8))
 		return;
+	t->rest = now > 0;
 	t->most = now;
 #if defined(HAVE_MALLOC_TRIM)
 	malloc_trim(0);

@@ -57,12 +57,17 @@ static void test_crowd(void **state)
 	assert_int_equal(trims, 0);
 	go(&t, TRIM_CROWD / 8 + 1, TRIM_CROWD / 8);
 	assert_int_equal(trims, 1);
-	/* What is left is no crowd. */
-	go(&t, TRIM_CROWD / 8, 0);
+	/* What is left is no crowd, but may hold its memory. */
+	go(&t, TRIM_CROWD / 8, 1);
 	assert_int_equal(trims, 1);
+	go(&t, 1, 0);
+	assert_int_equal(trims, 2);
+	go(&t, 0, TRIM_CROWD - 1);
+	go(&t, TRIM_CROWD - 1, 0);
+	assert_int_equal(trims, 2);
 	go(&t, 0, TRIM_CROWD);
 	go(&t, TRIM_CROWD, 0);
-	assert_int_equal(trims, 2);
+	assert_int_equal(trims, 4);
 }
 
 /* An eighth, and an eighth of that: a few times for any number, not once for each object. */
@@ -80,7 +85,7 @@ static void test_large_crowd(void **state)
 	go(&t, 125, 15);
 	assert_int_equal(trims, 3);
 	go(&t, 15, 0);
-	assert_int_equal(trims, 3);
+	assert_int_equal(trims, 4);
 }
 
 /* Those that come meanwhile count for the crowd. */
