@@ -13,64 +13,92 @@
 
 /* ---- slots --------------------------------------------------------------------------------- */
 
+static void next_gen(struct loop_slot *slot)
+{
+	if (++slot->gen == 0)
+		slot->gen = 1;
+}
+
+static void push_free(struct loop *l, uint32_t idx)
+{
+	l->slots[idx].next_free = l->first_free;
+	l->first_free = idx + 1;
+	l->nr_free++;
+}
+
+static uint32_t pop_free(struct loop *l)
+{
+	uint32_t idx = l->first_free - 1;
+
+	l->first_free = l->slots[idx].next_free;
+	l->nr_free--;
+	return idx;
+}
+
 static int grow_slots(struct loop *l)
 {
 	uint32_t n = l->nr_slots ? l->nr_slots * 2 : SLOTS_MIN, i;
 	struct loop_slot *slots;
-	uint32_t *stack;
 
 	slots = realloc(l->slots, n * sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
 	l->slots = slots;
-	stack = realloc(l->free_slots, n * sizeof(*stack));
-	if (!stack)
-		return -ENOMEM;
-	l->free_slots = stack;
 	for (i = n; i-- > l->nr_slots;) {
 		slots[i] = (struct loop_slot){ .gen = l->first_gen ? l->first_gen : 1 };
-		stack[l->nr_free++] = i;
+		push_free(l, i);
 	}
 	l->nr_slots = n;
 	return 0;
 }
 
-/* One that nothing refers to, but perhaps a completion on its way, which its generation tells. */
-static bool slot_idle(const struct loop_slot *slot)
+/* What the kernel still tells of the old slot is of an older generation. */
+static void move_source(struct loop *l, uint32_t from, uint32_t to)
 {
-	return !slot->src && !slot->armed && !slot->queued;
+	struct loop_slot *old = &l->slots[from];
+
+	l->slots[to].src = old->src;
+	old->src->slot = to + 1;
+	l->be->move(l, from, to);
+	old->src = NULL;
+	next_gen(old);
 }
 
+/* All sources find room in the first @n, of which half are enough. */
 static void shrink_slots(struct loop *l, uint32_t n)
 {
-	void *p;
+	/* Somewhere else: what is cut off in place stays among what the crowd had. */
+	struct loop_slot *slots = malloc(n * sizeof(*slots));
+	uint32_t to = 0;
 
+	if (!slots)
+		return;
 	for (uint32_t i = n; i < l->nr_slots; i++) {
+		if (l->slots[i].src) {
+			while (l->slots[to].src)
+				to++;
+			move_source(l, i, to);
+		}
 		if (l->slots[i].gen > l->first_gen)
 			l->first_gen = l->slots[i].gen;
 	}
+	l->be->cut(l, n);
+	memcpy(slots, l->slots, n * sizeof(*slots));
+	free(l->slots);
+	l->slots = slots;
 	l->nr_slots = n;
-	l->nr_free = 0;
+	l->nr_free = l->first_free = 0;
 	for (uint32_t i = n; i-- > 0;) {
-		if (!l->slots[i].src)
-			l->free_slots[l->nr_free++] = i;
+		if (!slots[i].src)
+			push_free(l, i);
 	}
-	/* Where that is not possible, they are only larger than they need be. */
-	p = realloc(l->slots, n * sizeof(*l->slots));
-	l->slots = p ? p : l->slots;
-	p = realloc(l->free_slots, n * sizeof(*l->free_slots));
-	l->free_slots = p ? p : l->free_slots;
 }
 
 void loop_trim(struct loop *l)
 {
-	uint32_t used = l->nr_slots, n = l->nr_slots;
+	uint32_t used = l->nr_slots - l->nr_free, n = l->nr_slots;
 
-	if (l->nr_free < l->nr_slots / 4 * 3)
-		return;
-	while (used > 0 && slot_idle(&l->slots[used - 1]))
-		used--;
-	while (n > SLOTS_MIN && used <= n / 2)
+	while (n > SLOTS_MIN && used <= n / 4)
 		n /= 2;
 	if (n < l->nr_slots)
 		shrink_slots(l, n);
@@ -82,9 +110,8 @@ static void put_slot(struct loop *l, uint32_t idx)
 
 	slot->src = NULL;
 	slot->armed = false;
-	if (++slot->gen == 0)
-		slot->gen = 1;
-	l->free_slots[l->nr_free++] = idx;
+	next_gen(slot);
+	push_free(l, idx);
 }
 
 int loop_add(struct loop *l, struct loop_source *src)
@@ -97,7 +124,7 @@ int loop_add(struct loop *l, struct loop_source *src)
 		if (ret < 0)
 			return ret;
 	}
-	idx = l->free_slots[--l->nr_free];
+	idx = pop_free(l);
 	l->slots[idx].src = src;
 	ret = l->be->add(l, idx);
 	if (ret < 0) {
@@ -302,7 +329,6 @@ struct loop *loop_free(struct loop *l)
 		return NULL;
 	l->be->close(l);
 	free(l->slots);
-	free(l->free_slots);
 	free(l->heap);
 	free(l);
 	return NULL;

@@ -60,6 +60,20 @@ static void epoll_rearm(struct loop *l, uint32_t idx)
 {
 }
 
+static void epoll_move(struct loop *l, uint32_t from, uint32_t to)
+{
+	struct epoll_priv *p = l->priv;
+	struct loop_source *src = l->slots[to].src;
+	struct epoll_event ev = { .events = (uint32_t)src->events };
+
+	ev.data.u64 = loop_cookie(l, to);
+	epoll_ctl(p->fd, EPOLL_CTL_MOD, src->fd, &ev);
+}
+
+static void epoll_cut(struct loop *l, uint32_t n)
+{
+}
+
 /* Rounded up: a timer must be due when the wait for it ends, or the loop would spin up to 1 ms. */
 static int timeout_ms(uint64_t ns)
 {
@@ -94,5 +108,7 @@ const struct loop_backend loop_epoll = {
 	.add = epoll_add,
 	.del = epoll_del,
 	.rearm = epoll_rearm,
+	.move = epoll_move,
+	.cut = epoll_cut,
 	.wait = epoll_do_wait,
 };

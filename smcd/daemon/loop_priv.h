@@ -14,6 +14,8 @@
 struct loop_slot {
 	struct loop_source *src; /* NULL: free */
 	uint32_t gen;		 /* of this or the next user; never 0 */
+	uint32_t next_free;	 /* the list's next, plus 1; 0: none */
+	uint32_t next_queued;	 /* likewise */
 	bool armed;		 /* io_uring: a POLL_ADD is in flight */
 	bool queued;		 /* io_uring: waits to be armed */
 };
@@ -31,6 +33,10 @@ struct loop_backend {
 	void (*del)(struct loop *l, uint32_t idx);
 	/* The callback of a slot that is still in use has run: watch it again. */
 	void (*rearm)(struct loop *l, uint32_t idx);
+	/* The source of slot @from is now that of slot @to, a free one, too. */
+	void (*move)(struct loop *l, uint32_t from, uint32_t to);
+	/* Slots from @n on, without sources, are going to be no more. */
+	void (*cut)(struct loop *l, uint32_t n);
 	/* Fills @ready (LOOP_BATCH entries). Number of entries or -errno; a signal is 0 entries. */
 	int (*wait)(struct loop *l, uint64_t timeout_ns, struct loop_ready *ready);
 };
@@ -40,7 +46,7 @@ struct loop {
 	void *priv; /* the backend's */
 	struct loop_slot *slots;
 	uint32_t nr_slots;
-	uint32_t *free_slots; /* stack of free indexes */
+	uint32_t first_free; /* plus 1; 0: none */
 	uint32_t nr_free;
 	uint32_t first_gen; /* of slots that are made: more than any of that index had */
 	struct loop_timer **heap; /* heap[1..nr_timers], earliest at 1 */

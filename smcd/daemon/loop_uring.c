@@ -20,9 +20,7 @@
 
 struct uring_priv {
 	struct io_uring ring;
-	uint32_t *queue; /* slots to be armed with the next wait */
-	uint32_t nr_queued;
-	uint32_t cap_queue;
+	uint32_t queued; /* slots to be armed with the next wait: the first one, plus 1; 0: none */
 };
 
 static int uring_open(struct loop *l)
@@ -63,7 +61,6 @@ static void uring_close(struct loop *l)
 	struct uring_priv *p = l->priv;
 
 	io_uring_queue_exit(&p->ring);
-	free(p->queue);
 	free(p);
 }
 
@@ -83,25 +80,13 @@ static void enqueue(struct loop *l, uint32_t idx)
 
 	if (l->slots[idx].queued)
 		return;
-	p->queue[p->nr_queued++] = idx;
+	l->slots[idx].next_queued = p->queued;
+	p->queued = idx + 1;
 	l->slots[idx].queued = true;
 }
 
 static int uring_add(struct loop *l, uint32_t idx)
 {
-	struct uring_priv *p = l->priv;
-	uint32_t *queue;
-
-	/*
-	 * Room for every slot, each queued at most once: arming again after a callback cannot fail.
-	 */
-	if (p->cap_queue < l->nr_slots) {
-		queue = realloc(p->queue, l->nr_slots * sizeof(*queue));
-		if (!queue)
-			return -ENOMEM;
-		p->queue = queue;
-		p->cap_queue = l->nr_slots;
-	}
 	enqueue(l, idx);
 	return 0;
 }
@@ -121,13 +106,35 @@ static void uring_del(struct loop *l, uint32_t idx)
 	io_uring_submit(&p->ring);
 }
 
+static void uring_move(struct loop *l, uint32_t from, uint32_t to)
+{
+	uring_del(l, from);
+	enqueue(l, to);
+}
+
+/* Those that were removed while they were queued are queued still. */
+static void uring_cut(struct loop *l, uint32_t n)
+{
+	struct uring_priv *p = l->priv;
+	uint32_t *at = &p->queued;
+
+	while (*at) {
+		struct loop_slot *slot = &l->slots[*at - 1];
+
+		if (*at > n)
+			*at = slot->next_queued;
+		else
+			at = &slot->next_queued;
+	}
+}
+
 /* Puts what is queued into the submission ring; what does not fit stays queued. */
 static void arm_queued(struct loop *l)
 {
 	struct uring_priv *p = l->priv;
 
-	while (p->nr_queued > 0) {
-		uint32_t idx = p->queue[p->nr_queued - 1];
+	while (p->queued) {
+		uint32_t idx = p->queued - 1;
 		struct loop_slot *slot = &l->slots[idx];
 		struct io_uring_sqe *sqe;
 
@@ -140,7 +147,7 @@ static void arm_queued(struct loop *l)
 			slot->armed = true;
 		}
 		slot->queued = false;
-		p->nr_queued--;
+		p->queued = slot->next_queued;
 	}
 }
 
@@ -196,5 +203,7 @@ const struct loop_backend loop_uring = {
 	.add = uring_add,
 	.del = uring_del,
 	.rearm = enqueue,
+	.move = uring_move,
+	.cut = uring_cut,
 	.wait = uring_wait,
 };

@@ -144,6 +144,43 @@ static void crowd_leaves(void **state)
 	probe_close(&first);
 }
 
+/* Who is left of a crowd, in whatever place, is heard as before. */
+static void stragglers_are_moved(void **state)
+{
+	enum { N = 500, LEFT = 7 };
+	struct loop *l = *state;
+	struct probe p[N];
+	int i;
+
+	assert_true(loop_turn(l, 0) >= 0);
+	loop_trim(l);
+	for (i = 0; i < N; i++)
+		probe_open(l, &p[i]);
+	assert_true(loop_turn(l, 0) >= 0); /* armed */
+	ring(&p[N - 1]); /* told of, perhaps, and not looked at */
+	for (i = 0; i < N - LEFT; i++)
+		probe_close(&p[i]);
+	loop_trim(l);
+	assert_int_equal(l->nr_slots, 64);
+	for (i = N - LEFT; i < N; i++)
+		assert_true(p[i].src.slot >= 1 && p[i].src.slot <= 64);
+	p[N - 1].drain = true;
+	while (p[N - 1].calls == 0)
+		assert_true(loop_turn(l, TURN_NS) >= 0);
+	for (i = N - LEFT; i < N - 1; i++) {
+		assert_int_equal(p[i].calls, 0);
+		p[i].drain = true;
+		ring(&p[i]);
+		while (p[i].calls == 0)
+			assert_true(loop_turn(l, TURN_NS) >= 0);
+	}
+	assert_int_equal(loop_turn(l, 0), 0);
+	for (i = N - LEFT; i < N; i++) {
+		assert_int_equal(p[i].calls, 1);
+		probe_close(&p[i]);
+	}
+}
+
 /* Both are ready in the same turn; whichever runs first removes the other, which must not run. */
 static void removal_of_other(void **state)
 {
@@ -360,6 +397,7 @@ static int done(void **state)
 		cmocka_unit_test(removed_socket_really_closes), \
 		cmocka_unit_test(hangup_is_reported), cmocka_unit_test(many_sources), \
 		cmocka_unit_test(crowd_leaves), \
+		cmocka_unit_test(stragglers_are_moved), \
 		cmocka_unit_test(timers_fire_in_order), \
 		cmocka_unit_test(timer_cancelled_by_another), \
 		cmocka_unit_test(timer_ends_the_wait)
