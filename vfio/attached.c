@@ -10,6 +10,8 @@
 #include "vfio/source_map.h"
 
 #define ATTACHED_LINE 4096u /* no PCISTB crosses one */
+#define WINDOWS_MANY  128u  /* buckets of a table that was made for a crowd */
+#define WINDOWS_FEW   16u
 
 struct attached {
 	struct vfio_device dev; /* first */
@@ -70,6 +72,21 @@ static int attached_add_window(struct vfio_device *dev, struct vfio_window *w)
 	return 0;
 }
 
+/* A table only ever grows: after a crowd those that are left get a new one. */
+static void shrink_windows(struct attached *a)
+{
+	struct vfio_window *w, *tmp, *left = NULL;
+	const UT_hash_table *t = a->windows ? a->windows->hh.tbl : NULL;
+
+	if (!t || t->num_buckets < WINDOWS_MANY || t->num_items > WINDOWS_FEW)
+		return;
+	HASH_ITER(hh, a->windows, w, tmp) {
+		HASH_DEL(a->windows, w);
+		HASH_ADD(hh, left, key, sizeof(w->key), w);
+	}
+	a->windows = left;
+}
+
 static void attached_del_window(struct vfio_device *dev, struct vfio_window *w)
 {
 	struct attached *a = attached_of(dev);
@@ -77,6 +94,7 @@ static void attached_del_window(struct vfio_device *dev, struct vfio_window *w)
 	HASH_DEL(a->windows, w);
 	if (a->last == w)
 		a->last = NULL;
+	shrink_windows(a);
 }
 
 /* ---- the rules ------------------------------------------------------------------------------- */

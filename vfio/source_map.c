@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CAP_MIN 64u
+#define CAP_MIN 128u
 
 /* Index of the first range that starts after @addr. */
 static size_t range_after(const struct source_map *m, uintptr_t addr)
@@ -69,9 +69,12 @@ static void shrink(struct source_map *m)
 
 	if (m->cap <= CAP_MIN || m->n > m->cap / 4)
 		return;
-	v = realloc(m->v, m->cap / 2 * sizeof(*v));
+	/* Somewhere else: what is cut off in place stays among what the crowd had. */
+	v = malloc(m->cap / 2 * sizeof(*v));
 	if (!v)
 		return;
+	memcpy(v, m->v, m->n * sizeof(*v));
+	free(m->v);
 	m->v = v;
 	m->cap /= 2;
 }

@@ -201,6 +201,30 @@ static void test_order(void **state)
 	assert_int_equal(dev->here_bytes, 48);
 }
 
+/* After a crowd of windows has gone, in a table that was made anew, the one that is left is found. */
+static void test_crowd_of_windows(void **state)
+{
+	enum { N = 2000 };
+	struct vfio_device *dev = *state;
+	struct vfio_window *crowd = calloc(N, sizeof(*crowd)), late = window.w;
+	size_t done;
+
+	assert_non_null(crowd);
+	for (uint32_t i = 0; i < N; i++) {
+		crowd[i] = (struct vfio_window){ .key = 100 + i, .open = window_open,
+			.store = window_store };
+		assert_int_equal(dev->ops->add_window(dev, &crowd[i]), 0);
+	}
+	assert_true(window.w.hh.tbl->num_buckets >= 128);
+	for (uint32_t i = 0; i < N; i++)
+		dev->ops->del_window(dev, &crowd[i]);
+	free(crowd);
+	assert_true(window.w.hh.tbl->num_buckets < 128);
+	assert_int_equal(batch(dev, "wdw", &done), 0);
+	assert_string_equal(below.log, "wdw");
+	assert_int_equal(dev->ops->add_window(dev, &late), -EEXIST);
+}
+
 static void test_shut_is_one_batch(void **state)
 {
 	struct vfio_device *dev = *state;
@@ -318,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_crowd_of_windows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shut_is_one_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_declined, setup, teardown),
