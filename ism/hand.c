@@ -149,12 +149,12 @@ int ism_receive_dmb(struct ism_dev *dev, uint64_t gid, uint64_t token, uint32_t 
 		close_all(h.fds, h.nfds);
 		return -EPROTO;
 	}
+	if (nfds > 0 && h.m.use && h.nfds == nfds) {
+		memcpy(fds, h.fds, nfds * sizeof(*fds));
+		return 0;
+	}
 	/* Without one its stores go through the fabric. */
 	ism_window_open(dev, gid, &h.m, h.fds[0]);
-	if (nfds == 0 || !h.m.use || h.nfds != nfds) {
-		close_all(h.fds, h.nfds);
-		return nfds == 0 ? 0 : -ENXIO;
-	}
-	memcpy(fds, h.fds, nfds * sizeof(*fds));
-	return 0;
+	close_all(h.fds, h.nfds);
+	return nfds == 0 ? 0 : -ENXIO;
 }

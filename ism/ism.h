@@ -190,9 +190,9 @@ int ism_take_dmb(struct ism_dev *dev, uint64_t token, uint32_t size, int *fds, u
 int ism_hand_dmb(struct ism_dev *dev, const struct ism_dmb *dmb, bool use, const int *more,
 	unsigned int nmore);
 /*
- * What the function @gid handed us as its DMB @token, of at least @size bytes: moves to it are executed
- * here from now on, if the fabric lets us. @nfds 0, or the descriptors for an application, as for
- * ism_take_dmb(). 0 · -ENOENT, -EOPNOTSUPP it was not handed · -ENXIO not for an application · -EPROTO.
+ * What the function @gid handed us as its DMB @token, of at least @size bytes. @nfds: the descriptors for an
+ * application, as for ism_take_dmb(). Without (0, or -ENXIO: it is not for an application) moves to it are
+ * executed here from now on, if the fabric lets us. 0 · -ENOENT, -EOPNOTSUPP it was not handed · -EPROTO.
  */
 int ism_receive_dmb(struct ism_dev *dev, uint64_t gid, uint64_t token, uint32_t size, int *fds,
 	unsigned int nfds);

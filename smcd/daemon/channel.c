@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "smcd/daemon/channel.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -216,8 +217,6 @@ static void settle_in(struct channel *ch)
 	int ret;
 
 	ch->mapped = true;
-	if (ch->att.on)
-		return;
 	ret = function_source_map(ch->fn, &ch->send);
 	if (ret < 0)
 		log_info("channel %u with %s: its stores are copied first: %s", ch->id, ch->peer,
@@ -244,6 +243,25 @@ static int counted_move(void *ctx, const struct ism_move *v, size_t n, size_t *d
 	ch->bounced += c->bounced_bytes - bounced;
 	if (ch->d->captures && ret == 0)
 		capture_said(ch, v[n - 1].data);
+	return ret;
+}
+
+/*
+ * The last words of an attached channel: its peer's daemon stores them for us. So we need not map what else only
+ * its application writes; and when both have said theirs, nothing of ours is on its way to the DMB.
+ */
+static int told_move(void *ctx, const struct ism_move *v, size_t n, size_t *done)
+{
+	struct channel *ch = ctx;
+	struct rdv_record rec = { .type = RDV_CDC, .src_conn = ch->id, .dst_conn = ch->peer_conn };
+	int ret;
+
+	assert(n == 1 && v->len == CDC_SIZE);
+	memcpy(rec.words, (const uint8_t *)v->data + CDC_PROD_WORD, sizeof(rec.words));
+	ret = function_up(ch->fn) ? link_send(ch->link, &rec) : -ENODEV;
+	if (ch->d->captures && ret == 0)
+		capture_said(ch, v->data);
+	*done = ret == 0;
 	return ret;
 }
 
@@ -303,7 +321,8 @@ int channel_open_tx(struct channel *ch, uint64_t token, uint32_t size)
 	ch->tx_size = size;
 	ch->ctl = (struct chan_ctl *)(void *)ch->send.map;
 	stream_open_tx(&ch->s, token, size, ch->send.map + CHAN_CTL_SIZE, ch->cdc);
-	ch->s.words = ch->att.on;
+	if (ch->att.on)
+		ch->s.move = told_move;
 	account_release(&ch->d->accounts, ch->uid, ACCOUNT_BYTES, CHANNEL_MAX_RING - ring);
 	ch->bytes_charged -= CHANNEL_MAX_RING - ring;
 	return 0;

@@ -627,3 +627,17 @@ void connect_reset(struct link *l, const struct rdv_record *rec)
 		refuse_app(ch, ECONNREFUSED, rec->diag, "%s ended the handshake: %s", ch->peer,
 			clc_diag_text(rec->diag));
 }
+
+/* What the peer's daemon would have stored into our DMB, and may be anything, as that might. */
+void connect_cdc(struct link *l, const struct rdv_record *rec)
+{
+	struct channel *ch = channel_find(l->fn->d, rec->dst_conn);
+
+	if (!ch || ch->link != l || ch->peer_conn != rec->src_conn || !ch->att.on || !ch->dmb) {
+		/* The store would have failed. */
+		send_reset(l, rec->dst_conn, rec->src_conn, CLC_DECL_SYNCERR);
+		return;
+	}
+	cdc_store_words(ch->dmb->va, rec->words);
+	ch->user.signal(&ch->user);
+}

@@ -28,6 +28,7 @@ void connect_start(struct daemon *d, int fd, const struct sock_peer *who, struct
 /* From the link. */
 void connect_record(struct link *l, const struct rdv_record *rec);
 void connect_reset(struct link *l, const struct rdv_record *rec);
+void connect_cdc(struct link *l, const struct rdv_record *rec);
 void connect_link_up(struct link *l);
 
 /* The link or the function failed while the channel was not LIVE yet. */

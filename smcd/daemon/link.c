@@ -151,6 +151,9 @@ static int on_record(struct link *l, const struct rdv_record *rec)
 	case RDV_RESET:
 		connect_reset(l, rec);
 		return 0;
+	case RDV_CDC:
+		connect_cdc(l, rec);
+		return 0;
 	case RDV_PING:
 		link_send(l, &pong);
 		return 0;

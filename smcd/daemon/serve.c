@@ -164,7 +164,7 @@ static bool advance_close(struct channel *ch)
 
 /*
  * What the peer's flags mean for its DMB and ours. An end that its application has put is none yet:
- * its daemon repeats it, and stores into our DMB for that. Until then the DMB must stay.
+ * its daemon repeats it, and we store that into our DMB. Until then the DMB must stay.
  */
 static uint8_t settled(const struct channel *ch, uint8_t flags)
 {

@@ -159,14 +159,6 @@ static void compose(struct stream *s, uint64_t len, uint8_t conn_flags)
 	cdc_encode(s->cdc, &msg, s->order);
 }
 
-static struct ism_move block(const struct stream *s, bool signal)
-{
-	uint32_t from = s->words ? CDC_PROD_WORD : 0, to = s->words ? CDC_CONS_WORD + 8 : CDC_SIZE;
-
-	return (struct ism_move){ .token = s->token, .offset = from, .len = to - from,
-		.data = s->cdc + from, .sf = signal };
-}
-
 ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t conn_flags,
 	bool force)
 {
@@ -187,7 +179,9 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 		s->tx_blocked = len == stream_tx_free(s);
 	n = cut(s, len, mv);
 	compose(s, len, conn_flags);
-	mv[n++] = block(s, true);
+	mv[n++] = (struct ism_move){
+		.token = s->token, .len = CDC_SIZE, .data = s->cdc, .sf = true
+	};
 	ret = s->move(s->move_ctx, mv, n, &done);
 	if (ret < 0)
 		return ret;
@@ -199,7 +193,7 @@ ssize_t stream_push(struct stream *s, uint64_t tx_pos, uint64_t budget, uint8_t 
 
 int stream_repeat(struct stream *s)
 {
-	const struct ism_move mv = block(s, false);
+	const struct ism_move mv = { .token = s->token, .len = CDC_SIZE, .data = s->cdc };
 	size_t done;
 
 	return s->cdc_tx ? s->move(s->move_ctx, &mv, 1, &done) : 0;

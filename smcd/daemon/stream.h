@@ -61,7 +61,6 @@ struct stream {
 	uint64_t tx_acked; /* consumed by the peer's application, as we last heard */
 	uint64_t tx_urg;   /* behind the last urgent byte, perhaps not put yet; set by the owner */
 	bool tx_flows;	   /* more follows at once; set by the owner */
-	bool words;	   /* the peer's application has the block but for the CDC's two words */
 	bool tx_blocked;   /* B: the last transmission filled the peer's ring */
 	uint64_t cdc_tx;   /* CDC blocks written */
 };

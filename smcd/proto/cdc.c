@@ -46,6 +46,15 @@ void cdc_store(void *dmb, const struct cdc_msg *msg, enum cdc_order order)
 	cdc_store_cons(dmb, msg, order);
 }
 
+void cdc_store_words(void *dmb, const uint8_t words[16])
+{
+	uint64_t word[2];
+
+	memcpy(word, words, sizeof(word));
+	cdc_store_word(dmb, CDC_PROD_WORD, word[0]);
+	cdc_store_word(dmb, CDC_CONS_WORD, word[1]);
+}
+
 void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg)
 {
 	struct cdc_cons_word cons = cdc_load_cons(dmb, order);

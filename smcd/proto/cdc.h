@@ -140,6 +140,9 @@ static inline struct smc_cursor cdc_load_prod(const void *dmb, enum cdc_order or
 	return cdc_unpack(cdc_peek(dmb, CDC_PROD_WORD), order).cons;
 }
 
+/* The two words, ready-made, one after the other in @words, which may lie anywhere. */
+void cdc_store_words(void *dmb, const uint8_t words[16]);
+
 /* Both words, consumer word first. */
 void cdc_load(const void *dmb, enum cdc_order order, struct cdc_msg *msg);
 

@@ -8,6 +8,7 @@
 
 #define HELLO_LEN (RDV_NAME_LEN + 4)
 #define RESET_LEN 4
+#define CDC_LEN sizeof(((struct rdv_record *)0)->words)
 
 _Static_assert(RDV_HDR_LEN + RDV_NAME_LEN + CLC_MAX_LEN <= RDV_MAX_LEN, "largest record fits");
 
@@ -110,6 +111,14 @@ static ssize_t encode_reset(uint8_t *payload, const struct rdv_record *rec)
 	return RESET_LEN;
 }
 
+static ssize_t encode_cdc(uint8_t *payload, const struct rdv_record *rec)
+{
+	if (rec->src_conn == 0 || rec->dst_conn == 0)
+		return -EINVAL;
+	memcpy(payload, rec->words, CDC_LEN);
+	return CDC_LEN;
+}
+
 static ssize_t encode_payload(uint8_t *payload, const struct rdv_record *rec)
 {
 	switch (rec->type) {
@@ -119,6 +128,8 @@ static ssize_t encode_payload(uint8_t *payload, const struct rdv_record *rec)
 		return encode_clc(payload, rec);
 	case RDV_RESET:
 		return encode_reset(payload, rec);
+	case RDV_CDC:
+		return encode_cdc(payload, rec);
 	case RDV_PING:
 	case RDV_PONG:
 		return 0;
@@ -128,7 +139,7 @@ static ssize_t encode_payload(uint8_t *payload, const struct rdv_record *rec)
 
 ssize_t rdv_encode(uint8_t out[RDV_MAX_LEN], const struct rdv_record *rec)
 {
-	bool of_conn = rec->type == RDV_CLC || rec->type == RDV_RESET;
+	bool of_conn = rec->type == RDV_CLC || rec->type == RDV_RESET || rec->type == RDV_CDC;
 	ssize_t len = encode_payload(out + RDV_HDR_LEN, rec);
 
 	if (len < 0)
@@ -188,6 +199,11 @@ static int decode_payload(const uint8_t *payload, size_t len, struct rdv_record 
 		if (len != RESET_LEN || rec->dst_conn == 0 || rec->port != 0)
 			return -EPROTO;
 		rec->diag = load_be32(payload);
+		return 0;
+	case RDV_CDC:
+		if (len != CDC_LEN || rec->src_conn == 0 || rec->dst_conn == 0 || rec->port != 0)
+			return -EPROTO;
+		memcpy(rec->words, payload, CDC_LEN);
 		return 0;
 	case RDV_PING:
 	case RDV_PONG:

@@ -22,6 +22,9 @@
  *		before Accept), and is never 0 in Accept and Confirm.
  *	RESET	u32 diagnosis: the connection src_conn of the sender is unknown or gone; dst_conn says
  *		which of the receiver's it belonged to and is never 0
+ *	CDC	the two words of a CDC block as they are to stand in the receiver's DMB of the connection,
+ *		which stores them there: for a sender that cannot do so itself, since only its
+ *		application has the DMB (attached). No handle is 0
  *	PING, PONG  no payload, handles 0
  *
  * Names are 1..63 characters from [A-Za-z0-9._-], padded with NULs. Everything else is -EPROTO: the
@@ -44,7 +47,7 @@
 #define RDV_DMB_SIZE 65536u /* of a control DMB, both sides, no negotiation */
 
 #define RDV_MAGIC   0x52445631u /* "RDV1" */
-#define RDV_VERSION 1u		/* in HELLO */
+#define RDV_VERSION 2u		/* in HELLO */
 #define RDV_HDR_LEN 20u
 #define RDV_MAX_LEN 1024u /* of a whole record */
 #define RDV_NAME_LEN 64u
@@ -55,6 +58,7 @@ enum rdv_type {
 	RDV_RESET = 3,
 	RDV_PING = 4,
 	RDV_PONG = 5,
+	RDV_CDC = 6,
 };
 
 struct rdv_record {
@@ -66,6 +70,7 @@ struct rdv_record {
 	uint16_t version;	 /* HELLO */
 	uint16_t flags;		 /* HELLO */
 	uint32_t diag;		 /* RESET */
+	uint8_t words[16];	 /* CDC: producer and consumer word, in the fabric's byte order */
 	const uint8_t *clc;	 /* CLC: one message with a correct header, trailer not looked at */
 	size_t clc_len;
 };

@@ -178,9 +178,24 @@ void x_connect(struct guest_x *x, const char *service, uint16_t port, struct x_c
 	rec = (struct rdv_record){ .type = RDV_CLC, .src_conn = x->conns, .dst_conn = rec.src_conn,
 		.clc = hs.out, .clc_len = hs.out_len };
 	say(x, &rec);
+	ch->conn = rec.dst_conn;
 	ch->token = hs.peer.token;
 	ch->n = clc_code_size(hs.peer.size_code) - CDC_SIZE;
 	ch->own_n = 16384 - CDC_SIZE;
+}
+
+void x_stray_cdc(struct guest_x *x, uint32_t conn, struct cdc_msg msg)
+{
+	struct rdv_record rec = { .type = RDV_CDC, .src_conn = x->conns, .dst_conn = conn };
+	uint8_t block[CDC_SIZE];
+
+	cdc_encode(block, &msg, x->order);
+	memcpy(rec.words, block + CDC_PROD_WORD, sizeof(rec.words));
+	say(x, &rec);
+	do {
+		hear(x, &rec);
+	} while (rec.type != RDV_RESET || rec.dst_conn != x->conns);
+	assert_int_equal(rec.src_conn, conn);
 }
 
 /* ---- the others ---- */

@@ -40,6 +40,7 @@ struct x_channel {
 	uint64_t token;	     /* A's */
 	uint32_t n;	     /* ring size at A */
 	uint32_t own_n;
+	uint32_t conn; /* A's handle */
 };
 
 void x_open(struct guest_x *x, struct guests *g);
@@ -58,6 +59,9 @@ void x_link(struct guest_x *x);
 void x_propose(struct guest_x *x, const char *service, uint16_t port, const uint8_t *clc,
 	size_t len, struct rdv_record *answer);
 void x_connect(struct guest_x *x, const char *service, uint16_t port, struct x_channel *ch);
+
+/* A record for A's connection @conn, which is none it can be for: A says so. */
+void x_stray_cdc(struct guest_x *x, uint32_t conn, struct cdc_msg msg);
 
 struct bystander {
 	struct smcdu_channel *a, *b;

@@ -467,10 +467,33 @@ static void test_mutating_application(void **state)
 	guests_wait_stat(&g, GUEST_B, "channels", 0);
 }
 
+/* Words for a connection that is not there, or whose DMB is its peer's to write: nothing of them arrives. */
+static void test_stray_words(void **state)
+{
+	const struct cdc_msg lie = { .prod = { .count = 100 }, .conn_flags = CDC_ABNORMAL };
+	struct guest_x x;
+	struct prey p;
+	char buf[8];
+
+	x_open(&x, &g);
+	x_link(&x);
+	prey_catch(&p, &x);
+	x_stray_cdc(&x, p.x.conn, lie);
+	x_stray_cdc(&x, UINT32_MAX - 1, lie);
+	assert_int_equal(smcdu_recv(p.ch, buf, sizeof(buf), SMCDU_DONTWAIT), -EAGAIN);
+	assert_int_equal(smcdu_send(p.ch, "still", 5, SMCDU_DONTWAIT), 5);
+	x_cdc(&x, p.x.token, (struct cdc_msg){ .conn_flags = CDC_ABNORMAL });
+	assert_int_equal(smcdu_recv(p.ch, buf, sizeof(buf), 0), -ECONNRESET);
+	prey_free(&p, &x);
+	x_close(&x);
+	guests_wait_stat(&g, GUEST_A, "channels", 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_cdc),
+		cmocka_unit_test(test_stray_words),
 		cmocka_unit_test(test_mutating_peer),
 		cmocka_unit_test(test_close_with_unread_wakeup),
 		cmocka_unit_test(test_mutating_application),

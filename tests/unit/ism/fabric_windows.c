@@ -237,11 +237,8 @@ static void test_hand(void **state)
 	expect_move(dmb, 0, 0);
 	assert_int_equal(receive(dmb, got, 2), 0);
 	assert_int_equal(receive(dmb, got, 2), -ENOENT);
-	/* the driver writes it itself from now on, the application could, and the signals arrive */
-	side[0].signals = 0;
-	expect_move(dmb, 1, 0);
-	POLL_UNTIL(0, side[0].signals > 0);
-	assert_ptr_equal(side[0].dmb, dmb);
+	/* the application could write it, the driver leaves it to it */
+	expect_move(dmb, 0, 0);
 	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, got[0], 0);
 	assert_ptr_not_equal(p, MAP_FAILED);
 	p[SIZE - 1] = 99;
@@ -253,8 +250,9 @@ static void test_hand(void **state)
 		close(got[i]);
 		close(more[i]);
 	}
-	/* mapped already: nothing is asked of the fabric */
+	/* until it asks for it */
 	assert_int_equal(ism_map_dmb(side[1].dev, ism_gid(side[0].dev), dmb->token, SIZE), 0);
+	expect_move(dmb, 1, 0);
 	ism_unmap_dmb(side[1].dev, dmb->token);
 	expect_move(dmb, 0, 0);
 }
@@ -273,6 +271,13 @@ static void test_hand_for_the_driver(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(ism_hand_dmb(side[0].dev, dmb[i], i == 1, NULL, 0), 0);
 	assert_int_equal(receive(dmb[2], NULL, 0), 0);
+	/* the driver writes it itself from now on, and the signals arrive */
+	side[0].signals = 0;
+	expect_move(dmb[2], 1, 0);
+	POLL_UNTIL(0, side[0].signals > 0);
+	assert_ptr_equal(side[0].dmb, dmb[2]);
+	/* mapped already: nothing is asked of the fabric */
+	assert_int_equal(ism_map_dmb(side[1].dev, ism_gid(side[0].dev), dmb[2]->token, SIZE), 0);
 	expect_move(dmb[2], 1, 0);
 	assert_int_equal(receive(dmb[0], got, 1), -ENXIO);
 	expect_move(dmb[0], 1, 0);

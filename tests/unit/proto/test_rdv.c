@@ -14,6 +14,8 @@ static const struct rdv_record hello = { .type = RDV_HELLO, .name = "guest-a", .
 	.flags = 0x8001 };
 static const struct rdv_record reset = { .type = RDV_RESET, .src_conn = 0x01020304, .dst_conn = 9,
 	.diag = 0x09990000 };
+static const struct rdv_record cdc = { .type = RDV_CDC, .src_conn = 5, .dst_conn = 0x01020304,
+	.words = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0xe0 } };
 static const struct rdv_record ping = { .type = RDV_PING };
 static const struct rdv_record pong = { .type = RDV_PONG };
 
@@ -39,6 +41,8 @@ static void check_same(const struct rdv_record *a, const struct rdv_record *b)
 	assert_int_equal(a->version, b->version);
 	assert_int_equal(a->flags, b->flags);
 	assert_int_equal(a->diag, b->diag);
+	if (a->type == RDV_CDC)
+		assert_memory_equal(a->words, b->words, sizeof(a->words));
 	assert_int_equal(a->clc_len, b->clc_len);
 	if (a->clc_len)
 		assert_memory_equal(a->clc, b->clc, a->clc_len);
@@ -79,6 +83,9 @@ static void test_layout(void **state)
 	assert_int_equal(build(m, &hello), 88);
 	assert_memory_equal(m + 20, "guest-a\0", 8);
 	assert_memory_equal(m + 84, "\0\1\x80\1", 4);
+	assert_int_equal(build(m, &cdc), 36);
+	assert_memory_equal(m + 4, "\0\6\0\44\0\0\0\5\1\2\3\4\0\0\0\0", 16);
+	assert_memory_equal(m + 20, cdc.words, 16);
 	assert_int_equal(build(m, &ping), 20);
 	assert_int_equal(build(m, &p), 20 + 64 + 214);
 	assert_memory_equal(m + 8, "\xa1\xb2\xc3\xd4\0\0\0\0\xc3\x50\0\0", 12);
@@ -116,6 +123,7 @@ static void test_round_trips(void **state)
 
 	check_round_trip(&hello);
 	check_round_trip(&reset);
+	check_round_trip(&cdc);
 	check_round_trip(&ping);
 	check_round_trip(&pong);
 	r = clc(&P1, 1, 0);
@@ -201,6 +209,9 @@ static void test_header_fields(void **state)
 	check_header(&reset, 8, 4, 0, 1);
 	check_header(&reset, 12, 4, 0, -EPROTO);
 	check_header(&reset, 16, 2, 1, -EPROTO);
+	check_header(&cdc, 8, 4, 0, -EPROTO);
+	check_header(&cdc, 12, 4, 0, -EPROTO);
+	check_header(&cdc, 16, 2, 1, -EPROTO);
 	check_header(&p, 8, 4, 0, -EPROTO);
 	check_header(&p, 12, 4, 1, -EPROTO);
 	check_header(&p, 16, 2, 0, 1); /* the port is the receiver's to judge */
@@ -211,12 +222,12 @@ static void test_header_fields(void **state)
 
 static void test_lengths(void **state)
 {
-	const struct rdv_record recs[] = { hello, clc(&P1, 1, 0), clc(&A1, 1, 2), reset, ping };
+	const struct rdv_record recs[] = { hello, clc(&P1, 1, 0), clc(&A1, 1, 2), reset, ping, cdc };
 	struct rdv_record got;
 	uint8_t m[65536];
 	size_t len, claim, i;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 6; i++) {
 		memset(m, 0, sizeof(m));
 		len = build(m, &recs[i]);
 		for (claim = 0; claim < sizeof(m); claim += claim < RDV_MAX_LEN + 4 ? 1 : 1013) {
@@ -309,13 +320,19 @@ static void test_encoder_refuses(void **state)
 	r = reset;
 	r.dst_conn = 0;
 	assert_int_equal(rdv_encode(m, &r), -EINVAL);
-	r.type = (enum rdv_type)6;
+	r = cdc;
+	r.src_conn = 0;
+	assert_int_equal(rdv_encode(m, &r), -EINVAL);
+	r = cdc;
+	r.dst_conn = 0;
+	assert_int_equal(rdv_encode(m, &r), -EINVAL);
+	r.type = (enum rdv_type)7;
 	assert_int_equal(rdv_encode(m, &r), -EINVAL);
 }
 
 static void test_random_bytes(void **state)
 {
-	const struct rdv_record recs[] = { hello, clc(&P1, 1, 0), clc(&A1, 1, 2), reset, ping };
+	const struct rdv_record recs[] = { hello, clc(&P1, 1, 0), clc(&A1, 1, 2), reset, ping, cdc };
 	struct rdv_record got;
 	uint8_t m[RDV_MAX_LEN];
 	unsigned int round;
@@ -323,7 +340,7 @@ static void test_random_bytes(void **state)
 
 	srandom(11);
 	for (round = 0; round < 50000; round++) {
-		len = build(m, &recs[round % 5]);
+		len = build(m, &recs[round % 6]);
 		m[4 + (size_t)random() % (len - 4)] = (uint8_t)random();
 		m[4 + (size_t)random() % (len - 4)] = (uint8_t)random();
 		if (decode(m, len, &got) == 1) {
