@@ -60,14 +60,13 @@ static void unmap_all(struct range *v, size_t n)
 
 static void channel_free(struct smcdu_channel *ch)
 {
-	struct range v[2 + CHAN_SEND_SLOTS] = {
+	struct range v[1 + CHAN_SEND_SLOTS] = {
 		{ (uintptr_t)ch->dmb, ch->dmb_len },
-		{ (uintptr_t)ch->peer.dmb, ch->peer.dmb_len },
 	};
 
 	for (unsigned int i = 0; i < CHAN_SEND_SLOTS; i++)
-		v[2 + i] = (struct range){ (uintptr_t)ch->send[i].map, ch->send[i].len };
-	unmap_all(v, 2 + CHAN_SEND_SLOTS);
+		v[1 + i] = (struct range){ (uintptr_t)ch->send[i].map, ch->send[i].len };
+	unmap_all(v, 1 + CHAN_SEND_SLOTS);
 	fd_closep(&ch->peer.sock);
 	wait_fini(&ch->wait);
 	fd_closep(&ch->sock);
@@ -111,8 +110,9 @@ static int map_memory(struct smcdu_channel *ch, const struct ipc_channel *m, int
 	void *p;
 	int r;
 
-	ch->dmb_len = m->rx_size;
-	if (fd_check_sealed(dmb_fd, ch->dmb_len) < 0)
+	/* Of the file there is no more: what is behind it is room for the peer's, so that both go as one. */
+	ch->dmb_len = m->rx_size + (m->path == IPC_PATH_ATTACHED ? m->tx_size : 0);
+	if (fd_check_sealed(dmb_fd, m->rx_size) < 0)
 		return not_sealed();
 	p = mmap(NULL, ch->dmb_len, PROT_READ, MAP_SHARED, dmb_fd, 0);
 	if (p == MAP_FAILED)

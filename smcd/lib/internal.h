@@ -148,8 +148,7 @@ struct lib_rx {
  * follows a newer one.
  */
 struct lib_peer {
-	uint8_t *dmb; /* NULL: mediated */
-	size_t dmb_len;
+	uint8_t *dmb; /* NULL: mediated; in one piece with ours */
 	int sock;
 	_Atomic bool gone; /* end of file: it closed or died */
 	_Atomic bool lock;
@@ -182,7 +181,7 @@ struct smcdu_channel {
 	uid_t uid; /* ours, when the connection was made */
 	const uint8_t *dmb;
 	struct chan_ctl *ctl;
-	size_t dmb_len;
+	size_t dmb_len; /* attached with the peer's */
 	struct lib_tx tx;
 	struct lib_rx rx;
 	struct lib_peer peer;

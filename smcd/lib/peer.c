@@ -49,11 +49,12 @@ int peer_open(struct smcdu_channel *ch, const struct ipc_channel *m, int dmb_fd,
 		return lib_fail(-EPROTO, "the descriptor to the peer is no socket");
 	if (fd_check_sealed(dmb_fd, m->tx_size) < 0)
 		return lib_fail(-EPROTO, "the peer's memory is not sealed or too small");
-	va = mmap(NULL, m->tx_size, PROT_READ | PROT_WRITE, MAP_SHARED, dmb_fd, 0);
+	/* Into the room behind ours. */
+	va = mmap((uint8_t *)(uintptr_t)ch->dmb + m->rx_size, m->tx_size, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_FIXED, dmb_fd, 0);
 	if (va == MAP_FAILED)
 		return lib_fail(-ENOMEM, "cannot map the peer's receive buffer");
 	p->dmb = va;
-	p->dmb_len = m->tx_size;
 	/* Once for all: what follows is stored word by word. */
 	atomic_store_explicit(&out(p)->urgent, chan_urgent(0), memory_order_relaxed);
 	ch->tx.ring = p->dmb + CDC_SIZE;
