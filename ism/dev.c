@@ -364,9 +364,17 @@ unsigned int ism_poll(struct ism_dev *dev)
 	if (events || lost)
 		n += deliver_events(dev, ev, events, lost);
 	ism_dmb_reap(dev);
-	if (n == 0)
-		ism_files_destroy_one(&dev->files);
 	return n;
+}
+
+bool ism_tidy(struct ism_dev *dev)
+{
+	return ism_files_destroy_one(&dev->files);
+}
+
+void ism_put_off(struct ism_dev *dev, bool off)
+{
+	dev->put_off = off;
 }
 
 int ism_irq_fd(const struct ism_dev *dev)

@@ -56,6 +56,7 @@ struct ism_dev {
 	struct slab entries; /* what these are made of */
 	struct ism_dmb_entry *left; /* oldest first */
 	unsigned int nleft;
+	bool put_off; /* see ism_put_off() */
 	struct ism_dmb_entry *leaving; /* oldest first */
 	uint32_t next_idx;	       /* where the search for a free index starts */
 	struct ism_files files;

@@ -21,7 +21,8 @@
 #include "vfio/base/log.h"
 
 #define RELEASE_BATCH 32u
-#define LEFT_NS	      UINT64_C(2000000) /* how long a retired DMB waits for company */
+#define LEFT_NS	      UINT64_C(5000000) /* how long a retired DMB waits for company */
+#define PUT_OFF_MAX   64u		/* DMBs on their way out while that is put off */
 
 /* The door's error, where it did not map memory. */
 static int map_error(struct ism_port *p, int r)
@@ -268,6 +269,8 @@ void ism_dmb_reap(struct ism_dev *dev)
 	uint64_t now;
 
 	if ((!dev->leaving && !dev->left) || dev->port.gone)
+		return;
+	if (dev->put_off && dev->port.counters.quarantined < PUT_OFF_MAX)
 		return;
 	now = clock_ns();
 	if (dev->left && (dev->nleft >= ISM_UNREG_BATCH || now >= dev->left->due_ns))

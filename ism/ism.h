@@ -256,6 +256,13 @@ int ism_unmap_source(struct ism_dev *dev, uint64_t iova, size_t len);
 unsigned int ism_poll(struct ism_dev *dev);
 
 /*
+ * Somebody waits for the caller's next step: what ends DMBs is put off, within bounds. And while there is time:
+ * destroys a file that is over. False: there is none.
+ */
+void ism_put_off(struct ism_dev *dev, bool off);
+bool ism_tidy(struct ism_dev *dev);
+
+/*
  * Sleeping. ism_irq_fd() becomes readable when the function signals after ism_irq_arm(). Arming
  * returns true when something is already pending: poll again instead of sleeping. ism_irq_ack()
  * drains the descriptor. ism_irq_disarm(): polled again from now on; it spares the peers what would

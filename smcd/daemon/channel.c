@@ -193,6 +193,12 @@ int channel_new(struct daemon *d, const struct channel_params *p, struct channel
 	return 0;
 }
 
+void channel_enter(struct channel *ch, enum channel_phase phase)
+{
+	ch->d->handshakes += (phase == CHANNEL_HANDSHAKE) - (ch->phase == CHANNEL_HANDSHAKE);
+	ch->phase = phase;
+}
+
 struct channel *channel_find(struct daemon *d, uint32_t id)
 {
 	struct channel *ch;
@@ -362,7 +368,7 @@ int channel_go_live(struct channel *ch, int sock)
 		}
 	}
 	loop_timer_cancel(ch->d->loop, &ch->timer);
-	ch->phase = CHANNEL_LIVE;
+	channel_enter(ch, CHANNEL_LIVE);
 	ch->close.state = SMC_ACTIVE;
 	ch->listener_id = ch->listener ? ch->listener->id : 0;
 	ch->listener = NULL;
@@ -415,7 +421,7 @@ static void let_go(struct channel *ch)
 void channel_orphan(struct channel *ch)
 {
 	log_info("channel %u with %s: its device is gone; it goes on attached", ch->id, ch->peer);
-	ch->phase = CHANNEL_LONE;
+	channel_enter(ch, CHANNEL_LONE);
 	let_go(ch);
 }
 
@@ -423,7 +429,7 @@ void channel_detach(struct channel *ch, int err)
 {
 	if (ch->phase == CHANNEL_DEAD)
 		return;
-	ch->phase = CHANNEL_DEAD;
+	channel_enter(ch, CHANNEL_DEAD);
 	let_go(ch);
 	if (ch->listener)
 		listener_lost(ch);
@@ -445,7 +451,7 @@ static void on_faded(struct loop_timer *timer)
  * the linger time, if it is a peer whose application is slow to close. */
 void channel_fade(struct channel *ch)
 {
-	ch->phase = CHANNEL_FADING;
+	channel_enter(ch, CHANNEL_FADING);
 	ch->timer.fn = on_faded;
 	channel_publish(ch, CHAN_WAIT_ALL);
 	if (loop_timer_set(ch->d->loop, &ch->timer,

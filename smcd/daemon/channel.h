@@ -154,6 +154,8 @@ uint32_t channel_rx_size(const struct daemon *d, uint32_t rcvbuf);
  * more. 0, -EDQUOT, -ENOMEM.
  */
 int channel_new(struct daemon *d, const struct channel_params *p, struct channel **ret);
+/* Into another phase of its life. */
+void channel_enter(struct channel *ch, enum channel_phase phase);
 struct channel *channel_find(struct daemon *d, uint32_t id);
 
 /* Ties it to a link. */

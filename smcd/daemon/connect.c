@@ -402,7 +402,7 @@ static void start_client(struct channel *ch)
 {
 	uint64_t now = clock_ns();
 
-	ch->phase = CHANNEL_HANDSHAKE;
+	channel_enter(ch, CHANNEL_HANDSHAKE);
 	drive(ch, hs_start_client(&ch->hs, &ch->fn->local, now, HS_TIMEOUT_MS));
 	if (ch->phase == CHANNEL_HANDSHAKE && ch->hs.deadline_ns < ch->timer.when_ns)
 		loop_timer_set(ch->d->loop, &ch->timer, ch->hs.deadline_ns);
@@ -549,7 +549,7 @@ static void on_proposal(struct link *l, const struct rdv_record *rec)
 	}
 	ch->listener = li;
 	ch->peer_conn = rec->src_conn;
-	ch->phase = CHANNEL_HANDSHAKE;
+	channel_enter(ch, CHANNEL_HANDSHAKE);
 	ch->timer.fn = on_deadline;
 	channel_bind(ch, l);
 	hs_start_server(&ch->hs, &l->fn->local, clock_ns(), HS_TIMEOUT_MS);

@@ -232,13 +232,16 @@ bool daemon_work(struct daemon *d)
 	return any;
 }
 
-/* A piece of what will be wanted soon: nobody waits for long while it is made. */
+/*
+ * A piece of what will be wanted soon, or is over: nobody waits for long meanwhile, and nobody at all as far as
+ * we know.
+ */
 static void prepare(struct daemon *d)
 {
 	struct function *fn;
 
 	LL_FOREACH(d->functions, fn) {
-		if (stock_fill(fn, true))
+		if (stock_fill(fn, true) || function_tidy(fn))
 			return;
 	}
 	kits_fill(d);
@@ -293,9 +296,11 @@ int daemon_run(struct daemon *d)
 			ret = sleep_until_event(d);
 			continue;
 		} else {
-			prepare(d);
-			/* Whoever is to give us work may need this processor. */
+			if (!d->handshakes)
+				prepare(d);
+			/* Whoever is to give us work may need this processor, and say so by a message. */
 			sched_yield();
+			turn = 0;
 		}
 		if (turn++ % FDS_EVERY == 0)
 			ret = loop_turn(d->loop, 0);

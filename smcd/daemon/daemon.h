@@ -73,6 +73,7 @@ struct daemon {
 	struct channel *reap;	    /* list: to be freed at the end of the turn */
 	struct kits kits;	    /* for the next channels */
 	struct trim trim;	    /* of channels */
+	unsigned int handshakes; /* channels on their way */
 	uint32_t next_id;
 	uint32_t last_listener; /* id of the youngest */
 	uint32_t last_lgr; /* number of the youngest link group */

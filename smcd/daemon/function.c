@@ -301,7 +301,15 @@ struct function *function_free(struct function *fn)
 
 unsigned int function_poll(struct function *fn)
 {
-	return function_up(fn) ? ism_poll(fn->dev) : 0;
+	if (!function_up(fn))
+		return 0;
+	ism_put_off(fn->dev, fn->d->handshakes > 0);
+	return ism_poll(fn->dev);
+}
+
+bool function_tidy(struct function *fn)
+{
+	return function_up(fn) && ism_tidy(fn->dev);
 }
 
 bool function_arm(struct function *fn)

@@ -82,6 +82,8 @@ static inline bool function_up(const struct function *fn)
 
 /* Delivers signals and events. Their number. */
 unsigned int function_poll(struct function *fn);
+/* Does a piece of work that nobody waits for. False: there is none. */
+bool function_tidy(struct function *fn);
 /* Arms the interrupt. True: something is pending, do not sleep. */
 bool function_arm(struct function *fn);
 /* It is polled again. */

@@ -22,7 +22,7 @@
 #include "smcd/daemon/loop.h"
 
 #define STOCK_SHELVES 4u /* of a function */
-#define STOCK_MAX     16u /* on a shelf */
+#define STOCK_MAX     24u /* on a shelf */
 #define STOCK_LEAST   2u /* when a shelf has no more, it is filled at once */
 #define STOCK_BYTES   (512u * 1024u) /* on a shelf */
 #define STOCK_IDLE_NS UINT64_C(500000000)

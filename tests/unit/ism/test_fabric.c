@@ -282,6 +282,29 @@ static void test_retire(void **state)
 	}
 }
 
+/* While that is put off they stay, but not too many of them. */
+static void test_put_off(void **state)
+{
+	const struct ism_counters *c = ism_counters(side[0].dev);
+	uint64_t commands;
+
+	POLL_UNTIL(0, c->quarantined == 0);
+	ism_put_off(side[0].dev, true);
+	ism_retire_dmb(side[0].dev, reg(0, 1));
+	commands = c->commands;
+	for (int i = 0; i < 20; i++) {
+		ism_poll(side[0].dev);
+		usleep(1000);
+	}
+	assert_int_equal(c->quarantined, 1);
+	assert_int_equal(c->commands, commands);
+	for (int i = 0; i < 100; i++)
+		ism_retire_dmb(side[0].dev, reg(0, 1));
+	POLL_UNTIL(0, c->quarantined < 100);
+	ism_put_off(side[0].dev, false);
+	POLL_UNTIL(0, c->quarantined == 0);
+}
+
 /* A refusal concerns its own DMB, whatever travels with it. */
 static void test_retire_refused(void **state)
 {
@@ -348,6 +371,7 @@ static void test_prepared(void **state)
 {
 	struct ism_dmb *dmb[4] = { 0 };
 	uint64_t word = 7;
+	unsigned int over;
 
 	for (int i = 0; i < 3; i++)
 		assert_true(ism_prepare_dmb(side[0].dev, SIZE, 3));
@@ -376,8 +400,13 @@ static void test_prepared(void **state)
 	for (int i = 0; i < 4; i++)
 		ism_retire_dmb(side[0].dev, dmb[i]);
 	POLL_UNTIL(0, ism_counters(side[0].dev)->quarantined == 0);
+	over = side[0].dev->files.nover;
+	assert_true(over >= 4);
+	assert_true(ism_tidy(side[0].dev));
+	assert_int_equal(side[0].dev->files.nover, over - 1);
 	ism_irq_arm(side[0].dev);
 	assert_int_equal(side[0].dev->files.nover, 0);
+	assert_false(ism_tidy(side[0].dev));
 	ism_irq_disarm(side[0].dev);
 }
 
@@ -444,6 +473,7 @@ static int run_together(void)
 		RIG_TEST(test_prepared),
 		RIG_TEST(test_register_refused),
 		RIG_TEST(test_retire),
+		RIG_TEST(test_put_off),
 		RIG_TEST(test_retire_refused),
 	};
 
