@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "smcd-user.h"
@@ -21,6 +22,7 @@
 
 #define FLOWS_MAX   65536u /* connections remembered; then all are forgotten */
 #define CLIENT_PORT 49152u /* of the first of 16384 */
+#define REST_NS	    UINT64_C(2000000000) /* in which the daemon hands over what it still has */
 
 _Static_assert(SMCDU_CAPTURE_CLC == IPC_CAPTURE_CLC && SMCDU_CAPTURE_CDC == IPC_CAPTURE_CDC, "what");
 
@@ -132,13 +134,17 @@ static void describe_clc(const struct ipc_record *r, char *text, size_t size)
 
 static bool put_record(struct capture *c, const struct ipc_record *r)
 {
-	struct flow *fl = flow_of(c, r);
+	struct flow *fl = r->what ? flow_of(c, r) : NULL;
 	bool from_client = !r->out == !!r->server;
-	struct pcapng_end local = { .gid = r->local_gid }, peer = { .gid = r->peer_gid };
+	struct pcapng_side local = { .gid = r->local_gid }, peer = { .gid = r->peer_gid };
 	struct pcapng_packet p = { .time_ns = r->time_ns, .chid = r->chid, .data = r->data,
 		.len = r->len, .dropped = r->dropped };
 	char text[200];
 
+	if (!r->what) {
+		c->dropped += r->dropped;
+		return true;
+	}
 	if (!fl)
 		return false;
 	p.src = r->out ? local : peer;
@@ -170,7 +176,8 @@ static bool record_ok(const struct ipc_record *r, size_t len)
 	return len >= head && r->hdr.magic == IPC_MAGIC && r->hdr.version == IPC_VERSION &&
 		r->hdr.type == IPC_RECORD && r->len <= IPC_RECORD_DATA && len == head + r->len &&
 		r->out <= 1 && r->server <= 1 &&
-		(r->what == IPC_CAPTURE_CLC || (r->what == IPC_CAPTURE_CDC && r->len == CDC_SIZE));
+		(r->what == IPC_CAPTURE_CLC || (r->what == IPC_CAPTURE_CDC && r->len == CDC_SIZE) ||
+			(r->what == 0 && r->len == 0));
 }
 
 /* All that is there. 0; 1 when the capture is over; -errno. */
@@ -208,6 +215,9 @@ static enum exit_status say_end(const struct capture *c, int ret)
 	case -EPROTO:
 		fputs(CTL_NAME ": the daemon is of another version\n", stderr);
 		break;
+	case -ETIMEDOUT:
+		fputs(CTL_NAME ": the daemon does not hand over what it still has\n", stderr);
+		break;
 	default:
 		if (ret < 0)
 			fprintf(stderr, CTL_NAME ": %s: %s\n", c->path, strerror(-ret));
@@ -217,28 +227,48 @@ static enum exit_status say_end(const struct capture *c, int ret)
 	return ret < 0 ? FAILED : OK;
 }
 
-/* Until the count, the time, or a signal. */
-static int run(struct capture *c, int sock, int signals, uint64_t until_ns)
+enum wake { BY_RECORDS, BY_SIGNAL, BY_TIME };
+
+/* What comes first. enum wake or -errno. */
+static int wait_for(int sock, int signals, uint64_t until_ns)
 {
 	struct pollfd p[2] = { { .fd = sock, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
-	int ret = 0;
+	uint64_t now = clock_ns();
+	uint64_t ms = until_ns > now ? (until_ns - now + 999999) / 1000000 : 0;
+	struct signalfd_siginfo sig;
 
-	while (ret == 0) {
-		uint64_t now = clock_ns();
-		uint64_t ms = until_ns > now ? (until_ns - now + 999999) / 1000000 : 0;
+	if (ms == 0)
+		return BY_TIME;
+	if (poll(p, 2, until_ns == UINT64_MAX || ms > 1000000 ? 1000000 : (int)ms) < 0 && errno != EINTR)
+		return -errno;
+	return p[1].revents && read(signals, &sig, sizeof(sig)) == sizeof(sig) ? BY_SIGNAL : BY_RECORDS;
+}
 
-		if (ms == 0)
-			break;
-		if (poll(p, 2, until_ns == UINT64_MAX || ms > 1000000 ? 1000000 : (int)ms) < 0 &&
-				errno != EINTR)
-			return -errno;
-		if (p[1].revents) {
-			drain(c, sock); /* what was on its way */
-			break;
-		}
-		ret = drain(c, sock);
-	}
-	return ret < 0 ? ret : 0;
+/* Until the count, the time, a signal, or the end: BY_... for the reason that is none of the daemon's. */
+static int take(struct capture *c, int sock, int signals, uint64_t until_ns)
+{
+	int why, ret;
+
+	do {
+		why = wait_for(sock, signals, until_ns);
+		ret = why < 0 ? why : drain(c, sock);
+	} while (ret == 0 && why == BY_RECORDS);
+	return ret < 0 ? ret : why;
+}
+
+/* The daemon ends the capture after what it still has. Another signal is for those who cannot wait. */
+static int run(struct capture *c, int sock, int signals, uint64_t until_ns)
+{
+	int ret = take(c, sock, signals, until_ns);
+
+	if (ret < 0 || c->packets >= c->count)
+		return ret < 0 ? ret : 0;
+	if (shutdown(sock, SHUT_WR) < 0)
+		return -errno;
+	ret = take(c, sock, signals, clock_ns() + REST_NS);
+	if (ret == BY_TIME)
+		return -ETIMEDOUT;
+	return ret == -ECONNRESET || ret >= 0 ? 0 : ret;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -289,6 +319,14 @@ static uint64_t number(const char *option, const char *text)
 	return 0;
 }
 
+static uint64_t wall_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
 static enum exit_status capture_to(struct capture *c, const struct ctl *ctl, uint64_t duration_s)
 {
 	unsigned int what = ctl->opt[OPT_CLC] ? SMCDU_CAPTURE_CLC :
@@ -304,6 +342,8 @@ static enum exit_status capture_to(struct capture *c, const struct ctl *ctl, uin
 	fprintf(stderr, CTL_NAME ": capturing to %s\n", c->path);
 	status = say_end(c, run(c, sock, signals,
 		duration_s ? clock_ns() + duration_s * UINT64_C(1000000000) : UINT64_MAX));
+	pcapng_end(c->f, wall_ns(), c->packets, c->dropped);
+	fflush(c->f);
 	forget_flows(c);
 	return status;
 }

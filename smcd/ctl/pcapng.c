@@ -7,6 +7,7 @@
 
 #define BLOCK_SECTION	0x0a0d0d0au
 #define BLOCK_INTERFACE 1u
+#define BLOCK_STATISTICS 5u
 #define BLOCK_PACKET	6u
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 #define LINKTYPE_RAW	101u
@@ -17,6 +18,8 @@
 #define OPT_IF_NAME	 2u
 #define OPT_IF_TSRESOL	 9u
 #define OPT_EPB_DROPCOUNT 4u
+#define OPT_ISB_IFRECV	 4u
+#define OPT_ISB_IFDROP	 5u
 
 #define IPV6_LEN 40u
 #define TCP_LEN	 20u
@@ -95,6 +98,20 @@ void pcapng_start(FILE *f, const char *application, const char *interface)
 	put_option(&b, OPT_IF_TSRESOL, &nanoseconds, sizeof(nanoseconds));
 	put_option(&b, OPT_END, NULL, 0);
 	put_block(f, BLOCK_INTERFACE, &b);
+}
+
+void pcapng_end(FILE *f, uint64_t time_ns, uint64_t packets, uint64_t dropped)
+{
+	const uint64_t received = packets + dropped;
+	struct block b = { .len = 0 };
+
+	put32(&b, 0); /* interface */
+	put32(&b, (uint32_t)(time_ns >> 32));
+	put32(&b, (uint32_t)time_ns);
+	put_option(&b, OPT_ISB_IFRECV, &received, sizeof(received));
+	put_option(&b, OPT_ISB_IFDROP, &dropped, sizeof(dropped));
+	put_option(&b, OPT_END, NULL, 0);
+	put_block(f, BLOCK_STATISTICS, &b);
 }
 
 static void put_packet(FILE *f, const struct pcapng_packet *p, const uint8_t *frame, size_t len)

@@ -20,7 +20,7 @@
 
 #define PCAPNG_PROTO_CDC 253u /* next header */
 
-struct pcapng_end {
+struct pcapng_side {
 	uint64_t gid;
 	uint16_t port;
 };
@@ -29,7 +29,7 @@ struct pcapng_end {
 struct pcapng_packet {
 	uint64_t time_ns; /* since 1970 */
 	uint16_t chid;
-	struct pcapng_end src, dst;
+	struct pcapng_side src, dst;
 	uint32_t seq, ack; /* of the TCP stream */
 	const void *data;
 	size_t len;
@@ -40,5 +40,7 @@ struct pcapng_packet {
 void pcapng_start(FILE *f, const char *application, const char *interface);
 void pcapng_clc(FILE *f, const struct pcapng_packet *p);
 void pcapng_cdc(FILE *f, const struct pcapng_packet *p);
+/* How many there were in all, and how many were lost, also after the last packet. */
+void pcapng_end(FILE *f, uint64_t time_ns, uint64_t packets, uint64_t dropped);
 
 #endif

@@ -21,6 +21,7 @@ struct capture {
 	uint32_t what;
 	unsigned int first, nr; /* in the ring */
 	uint64_t dropped;	/* since the last record that found room */
+	bool ending;		/* it is told what is in the ring, and nothing new */
 	struct capture *prev, *next;
 	struct ipc_record ring[CAPTURE_RING];
 };
@@ -42,10 +43,13 @@ void captures_drop_all(struct daemon *d)
 		drop(d->captures);
 }
 
-/* Waits for room in the socket only while there is something for it. 0 or -errno. */
+/*
+ * Waits for room in the socket only while there is something for it, and for the client's last word only once:
+ * an end of file stays. 0 or -errno.
+ */
 static int watch(struct capture *c)
 {
-	short events = c->nr ? POLLIN | POLLOUT : POLLIN;
+	short events = (short)((c->ending ? 0 : POLLIN) | (c->nr ? POLLOUT : 0));
 
 	if (c->sock.events == events && c->sock.slot)
 		return 0;
@@ -76,12 +80,45 @@ static bool flush(struct capture *c)
 	return true;
 }
 
-/* It has nothing more to say: a message is as much its end as the end of file. */
+static uint64_t wall_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+static void append(struct capture *c, const struct ipc_record *r)
+{
+	struct ipc_record *to = &c->ring[(c->first + c->nr) % CAPTURE_RING];
+
+	memcpy(to, r, record_size(r));
+	to->dropped = c->dropped;
+	c->dropped = 0;
+	c->nr++;
+}
+
+/* What was lost after the last record is told by itself. False: the client is gone, or has all. */
+static bool hand_over_rest(struct capture *c)
+{
+	const struct ipc_record r = { .hdr = ipc_hdr(IPC_RECORD), .time_ns = wall_ns() };
+
+	if (c->nr)
+		return true;
+	if (!c->dropped)
+		return false;
+	append(c, &r);
+	return flush(c) && c->nr;
+}
+
+/* It has nothing to say: a message is as much its last word as the end of file. */
 static void on_ready(struct loop_source *src, short revents)
 {
 	struct capture *c = CONTAINER(src, struct capture, sock);
 
-	if ((revents & (POLLIN | POLLERR | POLLHUP)) || !flush(c) || watch(c) < 0)
+	c->ending = c->ending || (revents & POLLIN);
+	if ((revents & (POLLERR | POLLHUP)) || !flush(c) || (c->ending && !hand_over_rest(c)) ||
+		watch(c) < 0)
 		drop(c);
 }
 
@@ -133,26 +170,13 @@ void capture_start(struct daemon *d, int fd, const struct sock_peer *who,
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-static uint64_t wall_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 static void put(struct capture *c, const struct ipc_record *r)
 {
-	struct ipc_record *to = &c->ring[(c->first + c->nr) % CAPTURE_RING];
-
 	if (c->nr == CAPTURE_RING) {
 		c->dropped++;
 		return;
 	}
-	memcpy(to, r, record_size(r));
-	to->dropped = c->dropped;
-	c->dropped = 0;
-	c->nr++;
+	append(c, r);
 	/* From the loop, not from here: the caller is in the middle of serving a channel. */
 	if (watch(c) < 0)
 		log_warn("capture: %s", strerror(ENOMEM));
@@ -165,7 +189,7 @@ static void tell(struct daemon *d, struct ipc_record *r)
 	r->hdr = ipc_hdr(IPC_RECORD);
 	r->time_ns = wall_ns();
 	DL_FOREACH(d->captures, c) {
-		if (c->what & r->what)
+		if ((c->what & r->what) && !c->ending)
 			put(c, r);
 	}
 }

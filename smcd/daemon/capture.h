@@ -4,8 +4,9 @@
  *
  * A capture is a client that is told each CLC message and each CDC block that the daemon sends or
  * sees. Records go through a ring of CAPTURE_RING each; a client that does not keep up loses records
- * and is told how many, and nobody waits for it. Without captures nothing is done but to look at
- * whether there is one.
+ * and is told how many, and nobody waits for it. One that shuts down its sending side, or says anything, wants
+ * no more: what is in the ring it still gets, and then the end. Without captures nothing is done but to look
+ * at whether there is one.
  *
  * A CDC block is a state that may be overwritten before it was looked at: of the peer's, what we saw
  * is told, once; on an attached channel, where applications write to each other, we look seldom and

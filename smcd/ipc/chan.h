@@ -257,7 +257,7 @@ struct ipc_record {
 	uint64_t local_gid;
 	uint64_t peer_gid;
 	uint32_t client_conn; /* the client's handle in the handshake */
-	uint32_t what;	      /* IPC_CAPTURE_CLC or IPC_CAPTURE_CDC */
+	uint32_t what;	      /* IPC_CAPTURE_CLC or IPC_CAPTURE_CDC; 0: the last one, of @dropped only */
 	uint16_t chid;
 	uint16_t port; /* of the service; 0 where the message does not tell */
 	uint8_t out;   /* we sent it */

@@ -280,6 +280,74 @@ static void test_count(void **state)
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* How often @what is in the file. */
+static unsigned int count_in(const struct capture *c, const char *what)
+{
+	FILE *f = fopen(c->path, "re");
+	const char *at, *end;
+	unsigned int n = 0;
+	struct stat st;
+	char *all;
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	all = malloc((size_t)st.st_size);
+	assert_non_null(all);
+	assert_int_equal(fread(all, 1, (size_t)st.st_size, f), st.st_size);
+	fclose(f);
+	end = all + st.st_size;
+	for (at = all; (at = memmem(at, (size_t)(end - at), what, strlen(what))) != NULL; at++)
+		n++;
+	free(all);
+	return n;
+}
+
+/*
+ * The tool is kept from reading until more was recorded than its socket holds, and is then told to end: it
+ * writes what the daemon still has in its ring, too.
+ */
+static void test_end_loses_nothing(void **state)
+{
+	struct smcdu_channel *client, *server;
+	struct smcdu_channel_stats st;
+	struct capture c;
+
+	if (guests_attached())
+		skip(); /* the daemon writes no blocks */
+	begin(&c, GUEST_A, "rest", NULL, NULL);
+	guests_connect(&g, GUEST_A, "rest", &client, &server);
+	assert_int_equal(kill(c.pid, SIGSTOP), 0);
+	for (int i = 0; i < 240; i++) { /* as many as the ring holds, and some answers */
+		assert_int_equal(smcdu_send(client, "x", 1, 0), 1);
+		expect_bytes(server, 1);
+	}
+	smcdu_channel_stats(client, &st);
+	assert_true(st.cdc_tx >= 240);
+	/* The daemon is slow, too: it does not fill up what the tool takes out of the socket. */
+	assert_int_equal(kill(g.daemon[GUEST_A], SIGSTOP), 0);
+	assert_int_equal(kill(c.pid, SIGINT), 0);
+	assert_int_equal(kill(c.pid, SIGCONT), 0);
+	sleep_ms(100);
+	assert_int_equal(kill(g.daemon[GUEST_A], SIGCONT), 0);
+	end_of(&c, 0);
+	assert_int_equal(count_in(&c, "CDC sent: "), st.cdc_tx);
+	smcdu_close(client);
+	smcdu_close(server);
+}
+
+/* A daemon that does not answer is not waited for by those who say so twice. */
+static void test_end_twice(void **state)
+{
+	struct capture c;
+
+	begin(&c, GUEST_A, "twice", NULL, NULL);
+	assert_int_equal(kill(g.daemon[GUEST_A], SIGSTOP), 0);
+	assert_int_equal(kill(c.pid, SIGINT), 0);
+	end_of(&c, SIGTERM);
+	assert_int_equal(kill(g.daemon[GUEST_A], SIGCONT), 0);
+	guests_expect_works(&g);
+}
+
 /* The next record within a while; false: none is there. */
 static bool next_record(int fd, struct ipc_record *r)
 {
@@ -333,6 +401,40 @@ static void test_slow_reader(void **state)
 	close(fd);
 }
 
+/* All that was recorded is handed over or counted, up to the last one, and then comes the end. */
+static void test_last_word(void **state)
+{
+	struct smcdu_channel *client, *server;
+	struct smcdu_channel_stats st;
+	uint64_t told = 0, lost = 0;
+	struct ipc_record r = { .what = IPC_CAPTURE_CDC };
+	int fd;
+
+	if (guests_attached())
+		skip(); /* the daemon writes no blocks */
+	fd = smcdu_capture(g.ctx[GUEST_A], SMCDU_CAPTURE_CDC);
+	assert_true(fd >= 0);
+	guests_connect(&g, GUEST_A, "last", &client, &server);
+	for (int i = 0; i < 3000; i++) {
+		assert_int_equal(smcdu_send(client, "x", 1, 0), 1);
+		expect_bytes(server, 1);
+	}
+	smcdu_channel_stats(client, &st);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	while (recv(fd, &r, sizeof(r), 0) > 0) {
+		assert_int_equal(r.hdr.type, IPC_RECORD);
+		told += r.what != 0;
+		lost += r.dropped;
+	}
+	assert_int_equal(r.what, 0); /* there was no room for the last ones */
+	assert_int_equal(r.len, 0);
+	assert_true(r.dropped > 0 && told + lost >= st.cdc_tx);
+	close(fd);
+	smcdu_close(client);
+	smcdu_close(server);
+	guests_expect_works(&g);
+}
+
 static void test_limit(void **state)
 {
 	int fd[5];
@@ -357,6 +459,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_capture),
 		cmocka_unit_test(test_count),
+		cmocka_unit_test(test_end_loses_nothing),
+		cmocka_unit_test(test_end_twice),
+		cmocka_unit_test(test_last_word),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_slow_reader),
 	};
