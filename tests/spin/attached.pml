@@ -8,10 +8,12 @@
  * much as it may want (smcd/lib/inplace.c): room for up to half the ring, and fewer bytes than that;
  * here the least and the most. What the reader has accepted it takes without another look.
  *
- * Who finds too little arms itself, a bit in the shared page and one in its control page, looks once
+ * Who finds too little arms itself: it raises the one of two marks in the peer's DMB that the peer has not
+ * answered last, and a bit in its control page. It looks once
  * more, and receives from the peer's socket: that is its sleep. After some quiet, which may come at
  * any time, it sleeps on the daemon's socket as well, for the daemon may have ended the channel. Whoever
- * has published takes the bit and sends a byte if it was set; a socket's end of file is heard, too. The
+ * has published and sees a mark that it has not answered stores it as its answer, in the sleeper's DMB, and then
+ * sends a byte, each some time after the other; a socket's end of file is heard, too. The
  * notes of processors and the spinning only decide how often somebody looks before it sleeps: here, as
  * often as it likes.
  *
@@ -21,7 +23,7 @@
  * Holds: as in mediated.pml, also with BARRIER; with DIES also if the writer is killed, with LOST if the
  * reader's daemon ends the channel, at any time. Must not hold with any of
  * NO_ARM_FENCE NO_ARM_RECHECK NO_PUBLISH_FENCE END_BEFORE_DATA TAKE_BEFORE_PUBLISH OVERRUN
- * NO_TELL_BEFORE_SLEEP NO_UPDATE NO_TELL_READ NO_QUIET NO_DAEMON_FENCE DEAF_TO_DEATH
+ * NO_TELL_BEFORE_SLEEP NO_UPDATE NO_TELL_READ NO_QUIET NO_DAEMON_FENCE DEAF_TO_DEATH ONE_MARK
  */
 #include "memory.pml"
 
@@ -32,6 +34,10 @@
 #define DIES
 #endif
 
+#ifdef BARRIER /* more is too much for Spin; still more than a ring */
+#define N     6
+#define BYTES 7
+#endif
 #ifndef N
 #define N 8
 #endif
@@ -57,9 +63,10 @@ WORD(w_flags);
 /* The writer's. */
 WORD(cons);
 WORD(r_flags);
-/* Wait bits in the shared page, bytes in the sockets, and their ends of file. */
+/* Marks, and what the other side has answered; bytes in the sockets, and their ends of file. */
 WORD(r_armed);
 WORD(w_armed);
+byte r_answer = 0, w_answer = 0;
 bool r_event = false, w_event = false;
 bool r_gone = false, w_gone = false;
 /* The reader's control page, and its daemon's socket. */
@@ -84,10 +91,22 @@ end:
 }
 
 #ifdef NO_ARM_FENCE
-#define ARM(x) STORE_ONLY(x, 1)
+#define STORE_ARM(x, v) STORE_ONLY(x, v)
 #else
-#define ARM(x) STORE_FENCED(x, 1)
+#define STORE_ARM(x, v) STORE_FENCED(x, v)
 #endif
+#ifdef ONE_MARK
+#define OTHER(mark) 1
+#else
+#define OTHER(mark) (mark == 1 -> 2 : 1)
+#endif
+/* @last: the answer, looked up some time before. A mark that is not answered yet stays. */
+#define RAISE(x, answer, last) \
+	last = answer; \
+	if \
+	:: x == 0 || x == last -> STORE_ARM(x, OTHER(last)) \
+	:: else \
+	fi
 #ifdef NO_ARM_RECHECK
 #define LAST_LOOK(something) false
 #else
@@ -115,13 +134,22 @@ end:
 	:: else \
 	fi
 
+/* @seen: the mark, looked at some time before. */
+#define ANSWER(armed, answer, event, seen) \
+	seen = armed; \
+	if \
+	:: seen && seen != answer -> answer = seen; event = true \
+	:: else \
+	fi; \
+	seen = 0
+
 /* x was stored before: wakes who sleeps for it. */
-#define NOTIFY(x, armed, event) FENCE(x); TAKE(armed, event)
+#define NOTIFY(x, armed, answer, event) FENCE(x); ANSWER(armed, answer, event, seen)
 
 #ifdef TAKE_BEFORE_PUBLISH
-#define TELL(x, v, armed, event) TAKE(armed, event); STORE_FENCED(x, v)
+#define TELL(x, v, armed, answer, event) ANSWER(armed, answer, event, seen); STORE_FENCED(x, v)
 #else
-#define TELL(x, v, armed, event) STORE_ONLY(x, v); NOTIFY(x, armed, event)
+#define TELL(x, v, armed, answer, event) STORE_ONLY(x, v); NOTIFY(x, armed, answer, event)
 #endif
 
 #ifdef NO_QUIET
@@ -136,7 +164,8 @@ end:
 #endif
 
 #define WRITER_SLEEPS_UNLESS(something) \
-	ARM(w_armed); \
+	RAISE(w_armed, w_answer, last); \
+	last = 0; \
 	THEIR_FENCE(cons, r_flags); \
 	if \
 	:: LAST_LOOK(something) -> atomic { DROP(w_armed); w_armed = 0 } \
@@ -144,8 +173,9 @@ end:
 	fi
 
 #define READER_SLEEPS_UNLESS(something) \
-	ARM(r_wait); \
-	ARM(r_armed); \
+	STORE_ARM(r_wait, 1); \
+	RAISE(r_armed, r_answer, last); \
+	last = 0; \
 	THEIR_FENCE(prod, w_flags); \
 	if \
 	:: LAST_LOOK(something) -> \
@@ -171,14 +201,14 @@ end:
 #else
 #define TELL_ALL \
 	if \
-	:: untold -> NOTIFY(prod, r_armed, r_event); untold = false \
+	:: untold -> NOTIFY(prod, r_armed, r_answer, r_event); untold = false \
 	:: else \
 	fi
 #endif
 
 active proctype writer()
 {
-	byte pos = 0, want = 0, i = 0;
+	byte pos = 0, want = 0, i = 0, seen = 0, last = 0;
 	bool untold = false;
 
 	do
@@ -209,12 +239,12 @@ active proctype writer()
 			want = 0
 		}
 #ifdef TAKE_BEFORE_PUBLISH
-		TELL(prod, pos, r_armed, r_event);
+		TELL(prod, pos, r_armed, r_answer, r_event);
 #else
 		STORE_ONLY(prod, pos);
 		untold = true;
 		if
-		:: true -> NOTIFY(prod, r_armed, r_event); untold = false
+		:: true -> NOTIFY(prod, r_armed, r_answer, r_event); untold = false
 		:: pos < BYTES /* there is more in this call */
 		fi
 #endif
@@ -243,7 +273,7 @@ active proctype writer()
 		w_gone = true
 	:: else ->
 		if
-		:: untold -> NOTIFY(prod, r_armed, r_event) /* the reader has ended meanwhile */
+		:: untold -> NOTIFY(prod, r_armed, r_answer, r_event) /* the reader has ended meanwhile */
 		:: else
 		fi;
 		if
@@ -251,7 +281,7 @@ active proctype writer()
 #ifndef END_BEFORE_DATA
 			SETTLED(prod);
 #endif
-			TELL(w_flags, D, r_armed, r_event);
+			TELL(w_flags, D, r_armed, r_answer, r_event);
 			do
 			:: READER_ENDED -> break
 			:: else -> WRITER_SLEEPS_UNLESS(READER_ENDED)
@@ -262,7 +292,7 @@ active proctype writer()
 		SETTLED(prod);
 #endif
 		SETTLED(w_flags);
-		TELL(w_flags, C, r_armed, r_event);
+		TELL(w_flags, C, r_armed, r_answer, r_event);
 		SETTLED(w_flags); /* the socket's lock is passed on after it */
 		w_gone = true
 	fi
@@ -277,7 +307,7 @@ active proctype writer()
 
 active proctype reader()
 {
-	byte pos = 0, p = 0, f = 0, told = 0, want = 0, n = 0;
+	byte pos = 0, p = 0, f = 0, told = 0, want = 0, n = 0, seen = 0, last = 0;
 	bool g = false, e = false;
 
 	do
@@ -304,7 +334,7 @@ active proctype reader()
 			:: else ->
 #ifndef NO_TELL_READ
 				if
-				:: want > 1 && told != pos -> TELL(cons, pos, w_armed, w_event); told = pos
+				:: want > 1 && told != pos -> TELL(cons, pos, w_armed, w_answer, w_event); told = pos
 				:: else
 				fi;
 #endif
@@ -331,7 +361,7 @@ active proctype reader()
 			want = 0
 		}
 		if
-		:: DUE -> TELL(cons, pos, w_armed, w_event); told = pos
+		:: DUE -> TELL(cons, pos, w_armed, w_answer, w_event); told = pos
 		:: else
 		fi
 	od;
@@ -339,7 +369,7 @@ active proctype reader()
 	assert(pos == BYTES || killed || e);
 	assert(f || killed || e); /* whoever closes says so before its socket ends */
 	SETTLED(cons);
-	TELL(r_flags, C, w_armed, w_event);
+	TELL(r_flags, C, w_armed, w_answer, w_event);
 	r_gone = true
 }
 
