@@ -199,7 +199,8 @@ static unsigned int poll_functions(struct daemon *d)
 	LL_FOREACH(d->functions, fn) {
 		n += function_poll(fn);
 		function_tend(fn);
-		stock_fill(fn, false);
+		if (!d->handshakes)
+			stock_fill(fn, false);
 	}
 	return n;
 }

@@ -38,8 +38,9 @@ static void on_idle(struct loop_timer *timer)
 		else if (s->gid && s->taken_ns < next)
 			next = s->taken_ns;
 	}
-	if (next != UINT64_MAX)
-		loop_timer_set(fn->d->loop, timer, next + STOCK_IDLE_NS);
+	/* Without a timer nothing would be given back. */
+	if (next != UINT64_MAX && loop_timer_set(fn->d->loop, timer, next + STOCK_IDLE_NS) < 0)
+		stock_forget(fn, 0);
 }
 
 void stock_init(struct function *fn)
