@@ -181,10 +181,8 @@ static bool take_words(struct channel *ch)
 	uint32_t flags;
 	uint64_t tx, rx;
 
-	if (ch->closing) {
-		ch->s.tx_flows = false;
+	if (ch->closing)
 		return true; /* its last word was taken */
-	}
 	/* Flags first: what is published before CHAN_SHUT_WR is seen with it. */
 	flags = atomic_load_explicit(&ch->ctl->app_flags, memory_order_acquire);
 	tx = atomic_load_explicit(&ch->ctl->tx_pos, memory_order_acquire);
@@ -200,8 +198,18 @@ static bool take_words(struct channel *ch)
 	ch->s.tx_urg = atomic_load_explicit(&ch->ctl->tx_urg, memory_order_relaxed);
 	ch->app_rx = rx;
 	ch->shut_wr = ch->shut_wr || (flags & CHAN_SHUT_WR);
-	ch->s.tx_flows = ch->puts == CHANNEL_FLOWS && !ch->shut_wr;
 	return true;
+}
+
+/*
+ * Bytes that come when all of ours were read are an answer: what is written next waited for them, and nothing
+ * comes behind it. They may be found at one look with it, where all share a processor.
+ */
+static void judge_flow(struct channel *ch, const struct stream_news *news)
+{
+	if (news->bytes && ch->s.tx_acked == ch->s.tx_sent)
+		ch->puts = 0;
+	ch->s.tx_flows = ch->puts == CHANNEL_FLOWS && !ch->shut_wr && !ch->closing;
 }
 
 /* The application looks at the U flag, too: it is told before the flag goes. */
@@ -225,6 +233,7 @@ static bool take_in(struct channel *ch, struct stream_news *news)
 		violation(ch, "the peer's cursors are out of range");
 		return false;
 	}
+	judge_flow(ch, news);
 	if (news->urgent)
 		note_urgent(ch);
 	/* Flags are sticky, and nothing follows an end. */
