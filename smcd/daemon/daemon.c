@@ -286,6 +286,7 @@ static int sleep_until_event(struct daemon *d)
 int daemon_run(struct daemon *d)
 {
 	unsigned int turn = 0;
+	bool given = false; /* the processor, since there was work */
 	int ret = 0;
 
 	d->busy_ns = d->now_ns = clock_ns();
@@ -293,20 +294,27 @@ int daemon_run(struct daemon *d)
 		d->now_ns = clock_ns();
 		if (daemon_work(d)) {
 			d->busy_ns = d->now_ns;
+			given = false;
 		} else if (!d->hot && d->now_ns - d->busy_ns >= spin_now(&d->spin, d->now_ns)) {
 			ret = sleep_until_event(d);
 			continue;
 		} else {
-			if (!d->handshakes)
+			if (given && !d->handshakes)
 				prepare(d);
-			/* Whoever is to give us work may need this processor, and say so by a message. */
+			/*
+			 * Whoever is to give us work, or was woken by what we did, may need this processor, and
+			 * say so by a message.
+			 */
 			sched_yield();
+			given = true;
 			turn = 0;
 		}
 		if (turn++ % FDS_EVERY == 0)
 			ret = loop_turn(d->loop, 0);
-		if (ret > 0)
+		if (ret > 0) {
 			d->busy_ns = d->now_ns;
+			given = false;
+		}
 	}
 	if (ret < 0)
 		log_err("event loop: %s", strerror(-ret));
