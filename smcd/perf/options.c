@@ -15,7 +15,8 @@
 
 enum { OPT_ONCE = 256, OPT_TEST, OPT_SIZES, OPT_RUNS, OPT_SECONDS, OPT_COUNT, OPT_VERIFY,
 	OPT_BASELINE, OPT_SOCKBUF, OPT_PID, OPT_FORMAT, OPT_WAIT, OPT_COPY, OPT_CPUS, OPT_CHANNELS,
-	OPT_PROBE_REF, OPT_SENDER, OPT_ALONE, OPT_SPIN, OPT_PATH, OPT_RCVBUF, OPT_SOCKET, OPT_HELP, OPT_VERSION };
+	OPT_PROBE_REF, OPT_SENDER, OPT_ALONE, OPT_VARIANT, OPT_SPIN, OPT_PATH, OPT_RCVBUF, OPT_SOCKET, OPT_HELP,
+	OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "listen", no_argument, NULL, 'l' },
@@ -28,6 +29,7 @@ static const struct option longs[] = {
 	{ "verify", no_argument, NULL, OPT_VERIFY },
 	{ "baseline", required_argument, NULL, OPT_BASELINE },
 	{ "sockbuf", required_argument, NULL, OPT_SOCKBUF },
+	{ "variant", required_argument, NULL, OPT_VARIANT },
 	{ "cpu-pid", required_argument, NULL, OPT_PID },
 	{ "sender", required_argument, NULL, OPT_SENDER },
 	{ "alone", no_argument, NULL, OPT_ALONE },
@@ -69,6 +71,7 @@ void options_usage(void)
 	      "      --verify         hash every byte on both sides and compare\n"
 	      "      --baseline B,... measure these, too, interleaved (list below)\n"
 	      "      --sockbuf BYTES  socket buffers of the baselines\n"
+	      "      --variant N      the ring's N-th way of copying (default: the fastest)\n"
 	      "      --cpu-pid PID    also count the CPU seconds of this process (repeatable)\n"
 	      "      --sender PID     the process that executes our PCISTBs: what each takes of it\n"
 	      "      --alone          it has a processor to itself: discard runs in which it waited\n"
@@ -253,6 +256,7 @@ static bool parse_value(int c, char *arg, struct options *o)
 	case OPT_PID: return o->nr_pids < PERF_MAX_PIDS && parse_pid(arg, &o->pids[o->nr_pids++]);
 	case OPT_SENDER: return parse_pid(arg, &o->sender);
 	case OPT_SPIN: return parse_spin(arg, o);
+	case OPT_VARIANT: return parse_u32(arg, UINT32_MAX, &o->variant) && o->variant;
 	case OPT_RCVBUF: return parse_u32(arg, UINT32_MAX, &o->settings.rcvbuf);
 	default: return false;
 	}
@@ -280,6 +284,9 @@ static enum options_do check(struct options *o, int argc, char **argv)
 		return misuse("--once is for -l");
 	if (o->alone && (!o->sender || cpu_of_pid(o->sender) == CPU_ANY))
 		return misuse("--alone needs a --sender that may run on one processor only: taskset(1)");
+	for (unsigned int i = 0; i < o->nr_peers; i++)
+		if (o->peers[i]->nr_variants && o->variant > o->peers[i]->nr_variants)
+			return misuse("--variant: the baseline has not as many");
 	o->target = argv[optind];
 	return OPTIONS_RUN;
 }

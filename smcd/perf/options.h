@@ -35,6 +35,7 @@ struct options {
 	const struct baseline *peers[PERF_MAX_PEERS];
 	unsigned int nr_pids;
 	int pids[PERF_MAX_PIDS];
+	uint32_t variant; /* of a baseline that has several, from 1; 0: the fastest */
 	int sender; /* executes the client's PCISTBs; 0: not named */
 	bool alone; /* it has a processor to itself */
 };

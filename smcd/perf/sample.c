@@ -472,7 +472,9 @@ int sample_peer(const struct options *o, const struct baseline *b, const struct 
 {
 	int r = 0;
 
-	if (b->nr_variants && *variant == UINT32_MAX && b->tests & p->test)
+	if (b->nr_variants && o->variant)
+		*variant = o->variant - 1;
+	else if (b->nr_variants && *variant == UINT32_MAX && b->tests & p->test)
 		r = choose_variant(o, b, p, variant);
 	if (r == 0)
 		r = run_peer(o, b, p, *variant, ret);

@@ -167,8 +167,8 @@ static void notes(const struct series *s, const struct report *r, const struct r
 		if (p->unable)
 			report_note(r, "%-8s %8u  %s cannot do this", c->name, c->size, b->name);
 		else if (b->nr_variants)
-			report_note(r, "%-8s %8u  fastest %s: %s", c->name, c->size, b->name,
-				b->variant(p->variant));
+			report_note(r, "%-8s %8u  %s %s: %s", c->name, c->size,
+				s->o->variant ? "this" : "fastest", b->name, b->variant(p->variant));
 	}
 	report_note(r, "%-8s %8u  %u runs count, %u discarded (%s), cache line %.0f ns",
 		c->name, c->size, c->runs, c->discarded,

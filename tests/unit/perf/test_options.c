@@ -93,6 +93,9 @@ static void test_baselines(void **state)
 	assert_int_equal(o.nr_peers, 3);
 	assert_string_equal(o.peers[0]->name, "ring");
 	assert_string_equal(o.peers[2]->name, "eventfd");
+	assert_int_equal(o.variant, 0);
+	assert_int_equal(parse("--baseline unix,ring --variant 3 perf@b"), OPTIONS_RUN);
+	assert_int_equal(o.variant, 3);
 }
 
 static void test_alone(void **state)
@@ -140,7 +143,8 @@ static void test_refused(void **state)
 		"--copy no p@b", "--cpus x p@b", "--cpus 0,1,2 p@b", "--baseline pigeon p@b",
 		"--baseline ring,pigeon p@b", "--format xml p@b", "--path fast p@b", "--cpu-pid 0 p@b",
 		"--sender 0 p@b", "--sender x p@b", "--alone p@b",
-		"--sockbuf 0 p@b", "--probe-ref 0 p@b", "--nonsense p@b",
+		"--sockbuf 0 p@b", "--variant 0 p@b", "--baseline ring --variant 1000 p@b",
+		"--probe-ref 0 p@b", "--nonsense p@b",
 	};
 	int err = dup(STDERR_FILENO);
 
