@@ -47,6 +47,18 @@ void ism_files_put(struct ism_files *fs, struct ism_memory *m)
 	*m = (struct ism_memory){ .fd = -1, .ro = -1 };
 }
 
+/* The read-only description of @m; whoever wants it opens it himself if that fails. */
+static void open_readonly(struct ism_files *fs, struct ism_memory *m)
+{
+	if (!fs->has_dir) {
+		fs->dir = fd_self_dir();
+		fs->has_dir = fs->dir >= 0;
+	}
+	m->ro = fs->has_dir ? fd_readonly_in(fs->dir, m->fd) : -1;
+	if (m->ro < 0)
+		m->ro = -1;
+}
+
 bool ism_files_prepare(struct ism_files *fs, size_t size, unsigned int upto)
 {
 	struct ism_memory *m;
@@ -56,10 +68,7 @@ bool ism_files_prepare(struct ism_files *fs, size_t size, unsigned int upto)
 	m = &fs->spare[fs->nspare];
 	if (fs->nspare >= ISM_SPARES || fs->nspare >= upto || make(size, m) < 0)
 		return false;
-	/* Whoever wants it opens it himself if that fails. */
-	m->ro = fd_readonly(m->fd);
-	if (m->ro < 0)
-		m->ro = -1;
+	open_readonly(fs, m);
 	fs->nspare++;
 	return true;
 }
@@ -68,6 +77,9 @@ void ism_files_drop_spares(struct ism_files *fs)
 {
 	while (fs->nspare > 0)
 		destroy(&fs->spare[--fs->nspare]);
+	if (fs->has_dir)
+		fd_closep(&fs->dir);
+	fs->has_dir = false;
 }
 
 bool ism_files_destroy_one(struct ism_files *fs)

@@ -31,6 +31,8 @@ struct ism_files {
 	unsigned int nspare;
 	struct ism_memory over[ISM_OVER]; /* nobody's any more */
 	unsigned int nover;
+	int dir; /* fd_self_dir(), if has_dir: while spares are wanted */
+	bool has_dir;
 };
 
 /* A spare, or a new one. 0 or -ENOMEM. */

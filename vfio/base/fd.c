@@ -130,14 +130,28 @@ int fd_map_aligned(int fd, size_t size, void **map)
 	return 0;
 }
 
-int fd_readonly(int fd)
+int fd_self_dir(void)
+{
+	int dir = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? -errno : dir;
+}
+
+int fd_readonly_in(int dir, int fd)
 {
 	char path[32];
 	int ro;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ro = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "%d", fd);
+	ro = openat(dir, path, O_RDONLY | O_CLOEXEC);
 	return ro < 0 ? -errno : ro;
+}
+
+int fd_readonly(int fd)
+{
+	int dir FD_CLEANUP = fd_self_dir();
+
+	return dir < 0 ? dir : fd_readonly_in(dir, fd);
 }
 
 int fd_check_sealed(int fd, size_t size)

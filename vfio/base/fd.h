@@ -51,6 +51,13 @@ int fd_map_aligned(int fd, size_t size, void **map);
  */
 int fd_readonly(int fd);
 
+/*
+ * The same for whoever does it often: @dir is what fd_self_dir() returned to this process, not to its parent, and
+ * finding it is a third of the work.
+ */
+int fd_self_dir(void);
+int fd_readonly_in(int dir, int fd);
+
 /* 0 when @fd is a memfd of at least @size bytes that cannot shrink, else -EINVAL. */
 int fd_check_sealed(int fd, size_t size);
 
