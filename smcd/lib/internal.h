@@ -78,6 +78,7 @@ struct lib_spin {
 /* What the writer is given before the next look; see wait_head_start(). */
 struct lib_start {
 	uint32_t ns;
+	bool dialogue; /* one was received, one was sent */
 	uint32_t alone, failed; /* looks that found one receive's worth; tries in a row */
 	uint64_t received; /* calls until the ring was last found empty */
 	uint64_t sent;

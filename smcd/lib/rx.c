@@ -106,7 +106,8 @@ static uint64_t told_last(const struct smcdu_channel *ch)
 /*
  * The lines of the next @n bytes were read: nobody needs them here until they are written again. What was
  * written in large pieces (far.h) needs no such help, and a daemon has them gather: it stores fewer and
- * larger ones. The first line of the DMB stays, for it has the CDC in it.
+ * larger ones. In a dialogue the writer fetches its next lines from here sooner than from memory. The first
+ * line of the DMB stays, for it has the CDC in it.
  */
 static void forget(struct smcdu_channel *ch, size_t n)
 {
@@ -114,7 +115,7 @@ static void forget(struct smcdu_channel *ch, size_t n)
 	size_t from = rx->at.count, to = from + n;
 	const size_t first = FAR_LINE - CDC_SIZE;
 
-	if (n >= FAR_COPY_MIN || !channel_attached(ch) ||
+	if (n >= FAR_COPY_MIN || !channel_attached(ch) || rx->start.dialogue ||
 	    atomic_load_explicit(&ch->shared, memory_order_relaxed))
 		return;
 	if (to > rx->size) {

@@ -322,6 +322,7 @@ void wait_head_start(struct smcdu_channel *ch)
 	struct lib_start *s = &ch->rx.start;
 	uint64_t found = received - s->received, bytes = pos - s->pos, end;
 
+	s->dialogue = found == 1 && sent - s->sent == 1;
 	if (sent != s->sent || (bytes >= START_BYTES_MAX && bytes >= found * START_BYTES_MAX)) {
 		s->ns = s->alone = 0;
 	} else if (found >= 2 && (found * START_NS_CALL >= s->ns || bytes * START_NS_BYTE >= s->ns)) {
