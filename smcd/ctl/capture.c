@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "smcd-user.h"
@@ -319,14 +318,6 @@ static uint64_t number(const char *option, const char *text)
 	return 0;
 }
 
-static uint64_t wall_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 static enum exit_status capture_to(struct capture *c, const struct ctl *ctl, uint64_t duration_s)
 {
 	unsigned int what = ctl->opt[OPT_CLC] ? SMCDU_CAPTURE_CLC :
@@ -342,7 +333,7 @@ static enum exit_status capture_to(struct capture *c, const struct ctl *ctl, uin
 	fprintf(stderr, CTL_NAME ": capturing to %s\n", c->path);
 	status = say_end(c, run(c, sock, signals,
 		duration_s ? clock_ns() + duration_s * UINT64_C(1000000000) : UINT64_MAX));
-	pcapng_end(c->f, wall_ns(), c->packets, c->dropped);
+	pcapng_end(c->f, clock_wall_ns(), c->packets, c->dropped);
 	fflush(c->f);
 	forget_flows(c);
 	return status;

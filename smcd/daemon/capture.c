@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <utlist.h>
 
 #include "smcd/daemon/client.h"
@@ -80,14 +79,6 @@ static bool flush(struct capture *c)
 	return true;
 }
 
-static uint64_t wall_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 static void append(struct capture *c, const struct ipc_record *r)
 {
 	struct ipc_record *to = &c->ring[(c->first + c->nr) % CAPTURE_RING];
@@ -101,7 +92,7 @@ static void append(struct capture *c, const struct ipc_record *r)
 /* What was lost after the last record is told by itself. False: the client is gone, or has all. */
 static bool hand_over_rest(struct capture *c)
 {
-	const struct ipc_record r = { .hdr = ipc_hdr(IPC_RECORD), .time_ns = wall_ns() };
+	const struct ipc_record r = { .hdr = ipc_hdr(IPC_RECORD), .time_ns = clock_wall_ns() };
 
 	if (c->nr)
 		return true;
@@ -187,7 +178,7 @@ static void tell(struct daemon *d, struct ipc_record *r)
 	struct capture *c;
 
 	r->hdr = ipc_hdr(IPC_RECORD);
-	r->time_ns = wall_ns();
+	r->time_ns = clock_wall_ns();
 	DL_FOREACH(d->captures, c) {
 		if ((c->what & r->what) && !c->ending)
 			put(c, r);

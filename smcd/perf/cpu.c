@@ -8,14 +8,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static uint64_t clock_of(clockid_t id)
-{
-	struct timespec ts;
-
-	if (clock_gettime(id, &ts) < 0)
-		return 0;
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
+#include "vfio/base/fd.h"
 
 uint64_t cpu_thread_ns(void)
 {

@@ -282,10 +282,21 @@ ssize_t fd_recv(int sock, void *buf, size_t len, int *fds, unsigned int cap, uns
 	return n;
 }
 
-uint64_t clock_ns(void)
+uint64_t clock_of(clockid_t id)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (clock_gettime(id, &ts) < 0)
+		return 0;
 	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t clock_ns(void)
+{
+	return clock_of(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_wall_ns(void)
+{
+	return clock_of(CLOCK_REALTIME);
 }

@@ -93,7 +93,9 @@ int fd_send_pieces(int sock, struct fd_piece *v, unsigned int n, int flags);
 ssize_t fd_recv(int sock, void *buf, size_t len, int *fds, unsigned int cap, unsigned int *nfds,
 	int flags);
 
-/* Monotonic time in nanoseconds. */
+/* In nanoseconds: any clock, 0 if it cannot be read; monotonic time; the time since 1970. */
+uint64_t clock_of(clockid_t id);
 uint64_t clock_ns(void);
+uint64_t clock_wall_ns(void);
 
 #endif
