@@ -12,6 +12,7 @@
 
 #include "smcd/perf/baseline.h"
 #include "smcd/perf/ring.h"
+#include "vfio/base/far.h"
 
 #define RING_MAX (1u << 20)
 
@@ -29,8 +30,8 @@ static const struct {
 	{ "libc, 1M, by 64K", ring_copy_libc, ring_copy_libc, 1u << 20, 64u << 10, false },
 	{ "string, 1M, by 64K", ring_copy_string, ring_copy_string, 1u << 20, 64u << 10, false },
 	{ "string, 1M, by 16K", ring_copy_string, ring_copy_string, 1u << 20, 16u << 10, false },
-	{ "libc/fetch, 1M, by 64K", ring_copy_libc, ring_copy_fetch, 1u << 20, 64u << 10, false },
-	{ "libc/fetch, 1M, by 16K, room", ring_copy_libc, ring_copy_fetch, 1u << 20, 16u << 10, true },
+	{ "libc/fetch, 1M, by 64K", ring_copy_libc, far_fetch, 1u << 20, 64u << 10, false },
+	{ "libc/fetch, 1M, by 16K, room", ring_copy_libc, far_fetch, 1u << 20, 16u << 10, true },
 	{ "far/libc, 256K, by 16K", ring_copy_far, ring_copy_libc, 256u << 10, 16u << 10, false },
 	{ "far/libc, 1M, by 64K", ring_copy_far, ring_copy_libc, 1u << 20, 64u << 10, false },
 	{ "far/string, 1M, by 16K", ring_copy_far, ring_copy_string, 1u << 20, 16u << 10, false },

@@ -29,11 +29,6 @@ void ring_copy_half(void *dst, const void *src, size_t len)
 	far_copy(dst, src, len, len / 2);
 }
 
-void ring_copy_fetch(void *dst, const void *src, size_t len)
-{
-	far_fetch(dst, src, len);
-}
-
 static size_t contiguous(const struct ring *r, uint64_t available)
 {
 	size_t to_end = r->size - (r->pos & (r->size - 1));

@@ -33,14 +33,13 @@ struct ring {
 };
 
 /*
- * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), past
- * them for the first half, and fetching ahead of itself.
+ * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), and past
+ * them for the first half.
  */
 void ring_copy_libc(void *dst, const void *src, size_t len);
 void ring_copy_string(void *dst, const void *src, size_t len);
 void ring_copy_far(void *dst, const void *src, size_t len);
 void ring_copy_half(void *dst, const void *src, size_t len);
-void ring_copy_fetch(void *dst, const void *src, size_t len);
 
 /* Contiguous space, or contiguous bytes; 0 when there is none. */
 size_t ring_space(struct ring *r, void **p);
