@@ -48,6 +48,8 @@
 #include <stdint.h>
 #include <stdatomic.h>
 
+#include "smcd/proto/cdc.h"
+
 #define CHAN_CTL_SIZE 4096u
 
 #define CHAN_WAIT_RX 1u /* tell me when bytes, an end or an error can be received */
@@ -119,7 +121,7 @@ struct chan_block {
 static inline uint64_t chan_urgent(uint64_t behind)
 {
 	return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ?
-		UINT64_C(0xfe) << 56 | (behind & CHAN_URGENT_MAX) : behind << 8 | UINT64_C(0xfe);
+		(uint64_t)CDC_MSG_TYPE << 56 | (behind & CHAN_URGENT_MAX) : behind << 8 | CDC_MSG_TYPE;
 }
 
 static inline uint64_t chan_urgent_behind(uint64_t word)
@@ -148,7 +150,7 @@ static inline uint32_t chan_fields(uint32_t bits)
 }
 
 _Static_assert(CHAN_WAIT_ALL == 7, "three bits");
-_Static_assert(sizeof(struct chan_block) == 32, "a CDC block");
+_Static_assert(sizeof(struct chan_block) == CDC_SIZE, "a CDC block");
 _Static_assert(sizeof(struct chan_ctl) <= CHAN_CTL_SIZE, "one page");
 #ifndef __CHECKER__ /* sparse knows the types but not these macros */
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "shared words");

@@ -475,11 +475,10 @@ void peer_wake(struct smcdu_channel *ch, uint32_t bits);
 
 /*
  * Sets our wait bits in the peer's DMB, with a full barrier behind it that also is the peer's where it
- * has none of its own; takes them back, and says which were still there; says which are.
+ * has none of its own; takes them back, and says which were still there.
  */
 void peer_arm(struct smcdu_channel *ch, uint32_t bits);
 uint32_t peer_disarm(struct smcdu_channel *ch, uint32_t bits);
-uint32_t peer_armed(const struct smcdu_channel *ch);
 
 /* We wait on the processor @cpu. Where the peer last did; 0: unknown. */
 uint16_t peer_here(struct smcdu_channel *ch, uint16_t cpu);

@@ -189,12 +189,6 @@ void peer_publish_flags(struct smcdu_channel *ch, uint8_t flags)
 	peer_wake(ch, CHAN_WAIT_ALL);
 }
 
-uint32_t peer_armed(const struct smcdu_channel *ch)
-{
-	return chan_wanted(atomic_load_explicit(&out(&ch->peer)->wait, memory_order_relaxed),
-		atomic_load_explicit(&in(ch)->wait, memory_order_relaxed));
-}
-
 /* A mark for each of @bits that has none, or one that is answered. */
 static uint32_t raise_marks(uint32_t mine, uint32_t answers, uint32_t bits)
 {

@@ -6,16 +6,18 @@
  * a hypervisor changes as it likes; the difference may be a factor of ten, either way. Where they are near
  * each other a mixture is faster than either alone, since each has its own limit, and faster still is all
  * through the caches if the reader's own one has given up by then what is written again: the reader sees
- * to that if the writer asks for it. So there are WAY_ROOM + 1 ways: so many quarters of each piece, the last ones, go through
- * the caches, or all of it does and the reader makes room. The sender takes the time of windows of some rings' length,
- * in which all counts: its copying, the reader's, and the waiting for each other. Now and then it tries
- * another way for one, each in its turn, and stays with it if that was clearly faster. At first it tries
- * often, for it may have begun wrongly, and more and more rarely when all have failed.
+ * to that if the writer asks for it. So there are WAY_ROOM + 1 ways: so many quarters of each piece, the
+ * last ones, go through the caches, or all of it does and the reader makes room. The sender takes the time
+ * of windows of some rings' length, in which all counts: its copying, the reader's, and the waiting for each
+ * other. Now and then it tries another way for one, each in its turn, and stays with it if that was clearly
+ * faster. At first it tries often, for it may have begun wrongly, and more and more rarely when all have
+ * failed.
  *
- * What counts of a window are its last rings: in the first ones lines are where another way has left them. A
- * trial that is much worse ends early, but not in its first two, where even the best one is. In a dialogue, in which
- * about as much comes back, it may end after STEP bytes: there the slow turns would be seen. A pause of the application
- * looks like a slow window, so a way is as good as the better of its last two.
+ * What counts of a window are its last rings: in the first ones lines are where another way has left them.
+ * A trial that is much worse ends early, but not in its first two, where even the best one is. In a
+ * dialogue, in which about as much comes back, it may end after STEP bytes: there the slow turns would be
+ * seen. A pause of the application looks like a slow window, so a way is as good as the better of its last
+ * two.
  */
 #include "smcd/lib/internal.h"
 
@@ -61,7 +63,10 @@ static void end_trial(struct lib_way *w, uint64_t ns, uint64_t best)
 	w->now = w->best;
 }
 
-/* What it says of the best one. After enough of them another is tried: the next one below, and behind 0 the last. */
+/*
+ * What it says of the best one. After enough of them another is tried: the next one below, and behind 0
+ * the last.
+ */
 static void end_window(struct lib_way *w, uint64_t ns)
 {
 	w->last_ns = w->ns;
