@@ -156,9 +156,11 @@ int smcdu_release(struct smcdu_channel *ch, size_t len)
 		return lib_fail(-EINVAL, "a record is released as a whole");
 	ch->rx.peeked -= len;
 	lib_add(&ch->rx.calls, 1);
-	if (len && ch->record)
+	if (len && ch->record) {
 		record_release(ch);
-	else if (len)
+	} else if (len) {
 		rx_consume(ch, len);
+		way_done(ch, len);
+	}
 	return 0;
 }

@@ -91,6 +91,7 @@ enum way_stage { WAY_CHANGES, WAY_SETTLES, WAY_COUNTS };
 struct lib_way {
 	uint8_t now, best;	  /* one of WAY_*; they differ in a trial */
 	uint8_t failed;		  /* trials since the last that did not, or since all others did */
+	bool dialogue;		  /* about as much came back, or nothing is known yet */
 	enum way_stage stage;	  /* of this window */
 	uint32_t windows, every;  /* since the last trial; until the next */
 	uint64_t end;		  /* where to look at the clock next: total sent */
@@ -441,8 +442,9 @@ void way_init(struct lib_way *w);
 void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t heard, uint64_t ring);
 /* memcpy() into the ring, the best way. */
 void way_copy(struct smcdu_channel *ch, void *dst, const void *src, size_t n);
-/* memcpy() out of the ring, as the peer's way wants it; then the same @n bytes are the peer's to write again. */
+/* memcpy() out of the ring, as the peer's way wants it. */
 void way_fetch(const struct smcdu_channel *ch, void *dst, const void *src, size_t n);
+/* As much is the peer's to write again: makes room for that if its way wants it. */
 void way_done(struct smcdu_channel *ch, size_t n);
 
 /* ---- barrier.c ------------------------------------------------------------------------------- */

@@ -192,6 +192,7 @@ void record_release(struct smcdu_channel *ch)
 	ch->rx.record = 0;
 	atomic_store_explicit(&ch->rx.need, 0, memory_order_relaxed);
 	rx_consume(ch, whole);
+	way_done(ch, whole);
 }
 
 ssize_t record_recv(struct smcdu_channel *ch, const struct iovec *iov, size_t len,

@@ -18,7 +18,8 @@
 
 #include "vfio/base/far.h"
 
-#define TAKE_CHUNK 32768u
+#define TAKE_CHUNK 65536u
+#define DISPLACES  16384u
 
 /* What the CDC says. True: with a U flag. */
 static bool load_cdc(const struct smcdu_channel *ch, uint8_t *conn_flags, struct smc_cursor *prod)
@@ -168,7 +169,6 @@ void rx_consume(struct smcdu_channel *ch, size_t n)
 	if ((told < urg && urg <= pos) ||
 	    cdc_update_due(rx->size, lib_get(&rx->prod), pos, told, peer))
 		announce(ch);
-	way_done(ch, n);
 }
 
 /* The byte before rx.urg goes aside, unless it is to be read in its place. */
@@ -285,6 +285,8 @@ static void take(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
 
 		rx_copy_out(ch, ch->rx.at, it, piece);
 		rx_consume(ch, piece);
+		/* Where a large one was copied to, it has made some room already. */
+		way_done(ch, piece < DISPLACES ? piece : piece - piece / 4);
 		n -= piece;
 	}
 }

@@ -38,7 +38,7 @@ static const uint64_t rings[] = { [WAY_CHANGES] = 2, [WAY_SETTLES] = 6, [WAY_COU
 
 void way_init(struct lib_way *w)
 {
-	*w = (struct lib_way){ .every = TRIAL_FIRST, .ns = UINT64_MAX, .last_ns = UINT64_MAX };
+	*w = (struct lib_way){ .every = TRIAL_FIRST, .dialogue = true, .ns = UINT64_MAX, .last_ns = UINT64_MAX };
 }
 
 static void try_less(struct lib_way *w)
@@ -90,7 +90,6 @@ void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t heard, ui
 	uint64_t best = w->ns < w->last_ns ? w->ns : w->last_ns, sent = pos - w->began;
 	bool trial = w->now != w->best;
 	uint64_t ns = sent ? (now - w->began_ns) * ring / sent : 0;
-	bool dialogue = (heard - w->heard) * 2 >= sent;
 
 	if (!w->end || (trial && w->stage != WAY_CHANGES && ns > WORSE(best)) ||
 	    (w->stage == WAY_COUNTS && sent >= rings[WAY_COUNTS] * ring)) {
@@ -98,7 +97,8 @@ void way_judge(struct lib_way *w, uint64_t now, uint64_t pos, uint64_t heard, ui
 			end_trial(w, ns, best);
 		else if (w->end)
 			end_window(w, ns);
-		begin(w, dialogue ? WAY_SETTLES : WAY_CHANGES, now, pos, heard);
+		w->dialogue = (heard - w->heard) * 2 >= sent;
+		begin(w, w->dialogue ? WAY_SETTLES : WAY_CHANGES, now, pos, heard);
 	} else if (sent >= rings[w->stage] * ring) {
 		begin(w, w->stage + 1, now, pos, heard);
 	}

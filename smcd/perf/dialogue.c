@@ -38,6 +38,8 @@ static int party_init(struct party *y, struct link *l)
 		if (r < 0)
 			flow_fini(&y->tx);
 	}
+	if (r == 0 && p->test == PERF_RTT)
+		y->tx.piece = y->rx.piece = FLOW_PIECE_EARLY;
 	return r;
 }
 

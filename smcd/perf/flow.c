@@ -7,12 +7,11 @@
 
 #include "smcd/perf/data.h"
 
-#define LINE  64
-#define PIECE 16384u /* handed on at once, so that the other side begins early */
+#define LINE 64
 
 int flow_init(struct flow *f, struct link *l, enum perf_copy copy, size_t size, bool verify)
 {
-	*f = (struct flow){ .link = l, .copy = copy, .size = size };
+	*f = (struct flow){ .link = l, .copy = copy, .size = size, .piece = FLOW_PIECE };
 	if (copy == PERF_ZERO && !l->ops->reserve)
 		return -EOPNOTSUPP;
 	if (copy == PERF_COPY) {
@@ -51,13 +50,13 @@ void flow_prepare(struct flow *f, uint8_t mark)
 }
 
 /*
- * So many bytes of @left at @p are handed on at once, if there is room for @n. A piece ends with a line: one in which
- * another begins would go to the reader and back.
+ * So many bytes of @left at @p are handed on at once, @most at most, if there is room for @n. A piece ends with a line:
+ * one in which another begins would go to the reader and back.
  */
-static size_t piece_at(const void *p, size_t n, size_t left)
+static size_t piece_at(const void *p, size_t n, size_t left, size_t most)
 {
 	n = n < left ? n : left;
-	n = n < PIECE ? n : PIECE;
+	n = n < most ? n : most;
 	return n < left && n > LINE ? n - ((uintptr_t)p + n) % LINE : n;
 }
 
@@ -72,7 +71,7 @@ static int put_in_place(struct flow *f, uint8_t mark)
 
 		if (r < 0)
 			return r;
-		n = piece_at(p, n, left);
+		n = piece_at(p, n, left, f->piece);
 		data_fill_far(p, n, ops->cached ? ops->cached(f->link, n) : n, &f->next);
 		if (left == f->size)
 			*(uint8_t *)p = mark;
@@ -105,7 +104,7 @@ static int get_in_place(struct flow *f, uint8_t *mark)
 
 		if (r < 0)
 			return r;
-		n = piece_at(p, n, left);
+		n = piece_at(p, n, left, f->piece);
 		if (left == f->size)
 			*mark = *(const uint8_t *)p;
 		if (f->hash)

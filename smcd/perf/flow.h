@@ -18,10 +18,15 @@
 #include "smcd/perf/link.h"
 #include "smcd/perf/perf.h"
 
+/* Handed on at once without copying; the second, so that the other side begins early, if somebody waits for it. */
+#define FLOW_PIECE	 65536u
+#define FLOW_PIECE_EARLY 16384u
+
 struct flow {
 	struct link *link;
 	enum perf_copy copy;
 	size_t size;
+	size_t piece;	     /* one of the above */
 	uint8_t *buf;	     /* copying */
 	XXH3_state_t *hash;  /* NULL: none */
 	uint64_t next;	     /* data_fill() */

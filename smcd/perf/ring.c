@@ -24,6 +24,11 @@ void ring_copy_far(void *dst, const void *src, size_t len)
 	far_copy(dst, src, len, 0);
 }
 
+void ring_copy_lines(void *dst, const void *src, size_t len)
+{
+	far_copy(dst, src, len, len);
+}
+
 void ring_copy_half(void *dst, const void *src, size_t len)
 {
 	far_copy(dst, src, len, len / 2);

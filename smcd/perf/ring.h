@@ -33,12 +33,13 @@ struct ring {
 };
 
 /*
- * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), and past
- * them for the first half.
+ * The C library's, the processor's own string move where it has one, past the caches (vfio/base/far.h), through them
+ * by whole lines, and past them for the first half.
  */
 void ring_copy_libc(void *dst, const void *src, size_t len);
 void ring_copy_string(void *dst, const void *src, size_t len);
 void ring_copy_far(void *dst, const void *src, size_t len);
+void ring_copy_lines(void *dst, const void *src, size_t len);
 void ring_copy_half(void *dst, const void *src, size_t len);
 
 /* Contiguous space, or contiguous bytes; 0 when there is none. */

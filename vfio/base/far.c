@@ -5,7 +5,7 @@
 
 #if defined(__x86_64__) && !defined(__CHECKER__) /* sparse does not know vectors */
 #include <cpuid.h>
-#include <emmintrin.h>
+#include <immintrin.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -14,6 +14,7 @@
 #define AHEAD		 2048u /* fetched before it is copied: what comes in the time of a few lines */
 #define ROOM		 ((size_t)1 << 20) /* where nobody says how large a processor's own cache is */
 #define WORDS_MAX	 256u
+#define LINES_MIN	 8192u /* below, what was just written is still on its way to the cache, in other pieces */
 #define CPUID_CLFLUSHOPT (1u << 23) /* leaf 7, EBX */
 
 /*
@@ -39,6 +40,61 @@ static void copy_words(uint8_t *d, const uint8_t *s, size_t n)
 	memcpy(d + n - sizeof(last), &last, sizeof(last));
 }
 
+/*
+ * memcpy() that loads and stores whole lines, each once, also where the two lie differently in theirs: a load across
+ * the border of two lines costs as much as two. @n is at least LINES_MIN; so far @ahead is fetched, 0: not at all.
+ */
+#define LINES __attribute__((target("avx512f,avx512vbmi")))
+
+LINES static inline __attribute__((always_inline)) void copy_lines(uint8_t *d, const uint8_t *s, size_t n, size_t ahead)
+{
+	/* Up to a border of @d, and so far that the line of @s around that place is one of ours. */
+	size_t head = -(uintptr_t)d % FAR_LINE + FAR_LINE, off;
+	uint8_t places[FAR_LINE];
+	__m512i pick, line, next;
+
+	memcpy(d, s, head);
+	d += head;
+	s += head;
+	n -= head;
+	off = (uintptr_t)s % FAR_LINE;
+	for (unsigned int i = 0; i < FAR_LINE; i++)
+		places[i] = (uint8_t)(off + i);
+	pick = _mm512_loadu_si512(places);
+	line = _mm512_load_si512(s - off);
+	for (; n >= 2 * FAR_LINE; d += FAR_LINE, s += FAR_LINE, n -= FAR_LINE) {
+		if (ahead && n > ahead)
+			__builtin_prefetch(s + ahead);
+		next = _mm512_load_si512(s - off + FAR_LINE);
+		_mm512_store_si512(d, _mm512_permutex2var_epi8(line, pick, next));
+		line = next;
+	}
+	memcpy(d, s, n);
+}
+
+LINES static void copy_lines_here(uint8_t *d, const uint8_t *s, size_t n)
+{
+	copy_lines(d, s, n, 0);
+}
+
+LINES static void copy_lines_ahead(uint8_t *d, const uint8_t *s, size_t n)
+{
+	copy_lines(d, s, n, AHEAD);
+}
+
+static bool by_lines(size_t n)
+{
+	return n >= LINES_MIN && __builtin_cpu_supports("avx512vbmi");
+}
+
+static void copy_through(uint8_t *d, const uint8_t *s, size_t n)
+{
+	if (by_lines(n))
+		copy_lines_here(d, s, n);
+	else
+		memcpy(d, s, n);
+}
+
 /* Head and tail are parts of lines that neighbours have to do with: those stay in the cache. */
 void far_copy(void *dst, const void *src, size_t n, size_t cached)
 {
@@ -51,7 +107,7 @@ void far_copy(void *dst, const void *src, size_t n, size_t cached)
 		return;
 	}
 	if (n < FAR_COPY_MIN || cached + head + FAR_LINE > n) {
-		memcpy(d, s, n);
+		copy_through(d, s, n);
 		return;
 	}
 	memcpy(d, s, head);
@@ -59,7 +115,7 @@ void far_copy(void *dst, const void *src, size_t n, size_t cached)
 		for (unsigned int i = 0; i < FAR_LINE; i += sizeof(__m128i))
 			_mm_stream_si128((__m128i *)(void *)(d + i),
 				_mm_loadu_si128((const __m128i *)(const void *)(s + i)));
-	memcpy(d, s, n);
+	copy_through(d, s, n);
 	/* Such stores are ordered by nothing else: before whatever the caller stores to announce them. */
 	_mm_sfence();
 }
@@ -69,6 +125,10 @@ void far_fetch(void *dst, const void *src, size_t n)
 	const uint8_t *s = src;
 	uint8_t *d = dst;
 
+	if (by_lines(n)) {
+		copy_lines_ahead(d, s, n);
+		return;
+	}
 	/* As far as there is something to fetch: the lines behind it are being written. */
 	for (; n > AHEAD; d += FAR_LINE, s += FAR_LINE, n -= FAR_LINE) {
 		__builtin_prefetch(s + AHEAD);

@@ -12,7 +12,7 @@
 #include "vfio/base/far.h"
 
 #define EDGE  64u
-#define LONGEST (2 * FAR_COPY_MIN + 200u)
+#define LONGEST (3 * 4096u + 200u)
 
 static uint8_t byte(size_t i)
 {
@@ -48,6 +48,10 @@ static void test_copy(void **state)
 	for (size_t n = FAR_COPY_MIN - 2; n < FAR_COPY_MIN + 2 * FAR_LINE; n++)
 		for (size_t to = 0; to <= EDGE; to++)
 			copy(src, dst, n % EDGE, to, n);
+	/* Long enough to go by lines: each place in a line to each. */
+	for (size_t from = 0; from < EDGE; from++)
+		for (size_t to = 0; to < EDGE; to++)
+			copy(src, dst, from, to, LONGEST - (from * 3 + to) % 200);
 	free(src);
 	free(dst);
 }
@@ -55,14 +59,15 @@ static void test_copy(void **state)
 /* The same from memory that a near processor wrote. */
 static void test_fetch(void **state)
 {
-	for (size_t n = 0; n <= 3 * FAR_COPY_MIN; n += n < 100 ? 1 : 61) {
-		uint8_t *src = malloc(n + 1), *dst = malloc(n + 1);
+	for (size_t n = 1; n <= LONGEST; n += n < 100 ? 1 : 61) {
+		size_t from = n % 3 * n % EDGE;
+		uint8_t *src = malloc(from + n), *dst = malloc(n + 1);
 
-		for (size_t i = 0; i <= n; i++)
+		for (size_t i = 0; i < from + n; i++)
 			src[i] = byte(i);
 		dst[n] = 0;
-		far_fetch(dst, src, n);
-		assert_memory_equal(dst, src, n);
+		far_fetch(dst, src + from, n);
+		assert_memory_equal(dst, src + from, n);
 		assert_int_equal(dst[n], 0);
 		free(src);
 		free(dst);
