@@ -435,7 +435,7 @@ void smcdu_channel_stats(const struct smcdu_channel *ch, struct smcdu_channel_st
 		.bounced = lib_get(&ch->ctl->bounced),
 		.bells = lib_get(&ch->bells),
 		.sleeps = lib_get(&ch->sleeps),
-		.spins = lib_get(&ch->spins),
+		.spins = lib_get(&ch->tx.spin.helped) + lib_get(&ch->rx.spin.helped),
 		.state = atomic_load_explicit(&ch->ctl->state, memory_order_relaxed),
 		.error = -channel_status(ch),
 	};

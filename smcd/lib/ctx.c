@@ -30,22 +30,17 @@ static __thread struct {
  * fork() detection without a system call per call: the child's handler counts. A handle remembers
  * the count of its creation.
  */
-static unsigned int generation;
+unsigned int lib_forks;
 static pthread_once_t generation_once = PTHREAD_ONCE_INIT;
 
 static void count_fork(void)
 {
-	generation++;
+	lib_forks++;
 }
 
 static void watch_forks(void)
 {
 	pthread_atfork(NULL, NULL, count_fork);
-}
-
-unsigned int lib_generation(void)
-{
-	return generation; /* changes only where no other thread exists */
 }
 
 int lib_fail(int error, const char *fmt, ...)

@@ -73,6 +73,7 @@ struct lib_spin {
 	unsigned int skipped;
 	unsigned int give;
 	unsigned int give_skipped;
+	_Atomic uint64_t helped;
 };
 
 /* What the writer is given before the next look; see wait_head_start(). */
@@ -194,14 +195,19 @@ struct smcdu_channel {
 	const char *_Atomic why; /* static text for failed */
 	_Atomic uint64_t bells;
 	_Atomic uint64_t sleeps;
-	_Atomic uint64_t spins;
 	struct smcdu_channel_info info;
 };
 
 /* ---- ctx.c: errors, names, process generation ------------------------------------------------ */
 
+/* Of this process and those it comes from; changes only where no other thread exists. */
+extern unsigned int lib_forks;
+
 /* Changes in the child of a fork, so that a handle knows whether it still is in its own process. */
-unsigned int lib_generation(void);
+static inline unsigned int lib_generation(void)
+{
+	return lib_forks;
+}
 
 /* Sets this thread's error text and returns @error (negative errno). */
 int lib_fail(int error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -373,7 +373,7 @@ void wait_for(struct smcdu_channel *ch, unsigned int event, struct lib_spin *spi
 	struct lib_wait *w = &ch->wait;
 
 	if (same_processor(ch) ? give_way(ch, event, spin) : spin_for(ch, event, spin, seen)) {
-		atomic_fetch_add_explicit(&ch->spins, 1, memory_order_relaxed);
+		lib_add(&spin->helped, 1);
 		return;
 	}
 	pthread_mutex_lock(&w->lock);

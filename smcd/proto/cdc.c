@@ -73,16 +73,3 @@ void cdc_take_urgent(void *dmb)
 	/* Atomic: the device may be storing the word that the flags are in. */
 	__atomic_fetch_and(flags, (uint8_t)~(CDC_URG_PRESENT | CDC_URG_PENDING), __ATOMIC_RELEASE);
 }
-
-bool cdc_update_due(uint32_t n, uint64_t rx_total, uint64_t rx_pos, uint64_t rx_told,
-	uint8_t prod_flags)
-{
-	uint64_t limit = n / 10 > 2304 ? n / 10 : 2304;
-	/* What the writer believes to be free; it cannot be less if the caller knows what it was told. */
-	uint64_t seen_free = rx_total - rx_told < n ? n - (rx_total - rx_told) : 0;
-
-	if (prod_flags & CDC_CONS_REQUEST)
-		return rx_pos != rx_told;
-	return rx_pos - rx_told > limit &&
-	       (seen_free <= n / 2 || (prod_flags & CDC_WRITER_BLOCKED));
-}

@@ -13,6 +13,7 @@
 #ifndef SMCDU_PROTO_CURSOR_H
 #define SMCDU_PROTO_CURSOR_H
 
+#include <errno.h>
 #include <stdint.h>
 
 struct smc_cursor {
@@ -34,6 +35,25 @@ static inline void cursor_move(struct smc_cursor *c, uint32_t k, uint32_t n)
 		c->count -= n;
 		c->wrap++;
 	}
+}
+
+/*
+ * How far @now is ahead of @old, a cursor that was accepted (@old.count < @n). At most @n: 0 and *advance.
+ * -EPROTO when it is outside the ring, went backwards, or skipped a turn.
+ */
+static inline int cursor_distance(struct smc_cursor old, struct smc_cursor now, uint32_t n, uint32_t *advance)
+{
+	uint16_t turns = (uint16_t)(now.wrap - old.wrap);
+
+	if (now.count >= n)
+		return -EPROTO;
+	if (turns == 0 && now.count >= old.count)
+		*advance = now.count - old.count;
+	else if (turns == 1 && now.count <= old.count)
+		*advance = n - old.count + now.count;
+	else
+		return -EPROTO;
+	return 0;
 }
 
 /*
