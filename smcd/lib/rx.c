@@ -19,8 +19,10 @@
 #include "vfio/base/far.h"
 
 #define TAKE_CHUNK 65536u
-#define DISPLACES  16384u
 #define QUICK_MAX  4096u
+/* Of buffers that are received into; see left_behind(). */
+#define DISPLACES_SOME 16384u
+#define DISPLACES_MUCH 524288u
 
 /* What the CDC says. True: with a U flag. */
 static bool load_cdc(const struct smcdu_channel *ch, uint8_t *conn_flags, struct smc_cursor *prod)
@@ -278,16 +280,26 @@ void rx_copy_out(const struct smcdu_channel *ch, struct smc_cursor at, struct li
 	}
 }
 
-/* Copies and consumes in pieces, so that the writer goes on while we copy. */
-static void take(struct smcdu_channel *ch, struct lib_iov *it, size_t n)
+/*
+ * Of @piece bytes that were copied out, into a buffer of @len, how many are still in this processor's own cache:
+ * what they were copied to displaces them, the more the larger it is.
+ */
+static size_t left_behind(size_t piece, size_t len)
+{
+	if (len >= DISPLACES_MUCH)
+		return piece / 4;
+	return len < DISPLACES_SOME ? piece : piece - piece / 4;
+}
+
+/* Copies and consumes in pieces, so that the writer goes on while we copy; @len is all that is wanted. */
+static void take(struct smcdu_channel *ch, struct lib_iov *it, size_t n, size_t len)
 {
 	while (n) {
 		size_t piece = n < TAKE_CHUNK ? n : TAKE_CHUNK;
 
 		rx_copy_out(ch, ch->rx.at, it, piece);
 		rx_consume(ch, piece);
-		/* Where a large one was copied to, it has made some room already. */
-		way_done(ch, piece < DISPLACES ? piece : piece - piece / 4);
+		way_done(ch, left_behind(piece, len));
 		n -= piece;
 	}
 }
@@ -343,7 +355,7 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 		if ((size_t)n > len - done)
 			n = (ssize_t)(len - done);
 		ch->rx.peeked = 0; /* these bytes are gone now */
-		take(ch, &it, (size_t)n);
+		take(ch, &it, (size_t)n, len);
 		done += (size_t)n;
 		if (!(flags & SMCDU_WAITALL))
 			break;
