@@ -349,16 +349,20 @@ static int run_links(const struct options *o, const struct baseline *b, struct p
 	struct link **links = calloc(o->channels, sizeof(struct link *));
 	struct ends e = { .peer = peer };
 	const struct meter meter = { .begin = ends_begin, .arg = &e };
+	struct perf_params able = *p;
 	int r;
 
 	if (!links)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < o->channels; i++) {
 		links[i] = peer_link(peer, i);
+		/* Who has no zero copy shows what he has. */
+		if (!links[i]->ops->reserve)
+			able.copy = PERF_COPY;
 		if (b->nr_variants)
 			links[i]->ops->set_variant(links[i], variant);
 	}
-	r = links_run(links, o->channels, p, &meter, &out->res);
+	r = links_run(links, o->channels, &able, &meter, &out->res);
 	out->client_ns = cpu_process_ns() - e.client;
 	out->server_ns = peer_cpu_ns(peer) - e.server;
 	free(links);

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""smcd-user-perf as a program under test: perf.py threads|corrupt|sender BENCH BUILD.
+"""smcd-user-perf as a program under test: perf.py threads|corrupt|sender|peers BENCH BUILD.
 
 threads: many threads on many channels, and two on each; for a sanitizer that watches threads.
 corrupt: bytes change in the receiver's memory; whoever verifies has to find out, and say so.
+peers: whoever has no zero copy is measured all the same.
 sender: what a PCISTB takes of the daemon that executes it is never less than the model charges.
 """
 import importlib.machinery
@@ -39,6 +40,14 @@ def threads(guests):
         rows = guests.measure("--path", path, "--channels", 16, "--test", "stream,bidi", "--sizes", "4K",
                               "--count", 100, "--runs", 1, "--verify")
         assert rows, "no figures"
+
+
+def peers_without(guests):
+    """Whoever has no zero copy is measured copying beside ours that has."""
+    rows = guests.measure("--copy", "zero", "--test", "stream", "--sizes", "64K", "--count", 20, "--runs", 1,
+                          "--baseline", "unix,seqpacket", "--sockbuf", "1M")
+    for peer in "unix", "seqpacket":
+        assert any(r["peer"] == peer and r["theirs"] for r in rows), f"no figures of {peer}"
 
 
 def rings(pid):
@@ -123,7 +132,7 @@ def main():
     what, bench, build = sys.argv[1:]
     knobs = (f"store_ns={STORE_NS}",) if what == "sender" else ()
     with load(bench).Guests(build, knobs) as guests:
-        {"threads": threads, "corrupt": corrupt, "sender": sender}[what](guests)
+        {"threads": threads, "corrupt": corrupt, "sender": sender, "peers": peers_without}[what](guests)
 
 
 main()
