@@ -24,6 +24,8 @@
 #include "smcd/proto/cdc.h"
 
 #define LIB_CACHE_LINE 64
+#define LIB_CHUNK_MIN 16384u
+#define LIB_CHUNK_MAX 65536u
 
 /* A connection that a channel has left, and what is mapped for it. See home.c. */
 #define LIB_KEPT 4u
@@ -390,6 +392,15 @@ void rx_take_in(struct smcdu_channel *ch, struct rx_view *v);
 unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
 
 /* ---- what the halves do with their rings ----------------------------------------------------- */
+
+/*
+ * Bytes of a stream that are handed on at once, or given back, in a ring of @size: few enough for both sides to be busy
+ * at the same time, and as many as that allows, for each time costs as much as a thousand bytes and more.
+ */
+static inline uint32_t lib_chunk(uint32_t size)
+{
+	return size / 4 < LIB_CHUNK_MIN ? LIB_CHUNK_MIN : size / 4 < LIB_CHUNK_MAX ? size / 4 : LIB_CHUNK_MAX;
+}
 
 /* Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. */
 int tx_space(struct smcdu_channel *ch, uint32_t *space);

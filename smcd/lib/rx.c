@@ -18,8 +18,7 @@
 
 #include "vfio/base/far.h"
 
-#define TAKE_CHUNK 65536u
-#define QUICK_MAX  4096u
+#define QUICK_MAX 4096u
 /* Of buffers that are received into; see left_behind(). */
 #define DISPLACES_SOME 16384u
 #define DISPLACES_MUCH 524288u
@@ -235,6 +234,30 @@ static void tell_read(struct smcdu_channel *ch)
 		announce(ch);
 }
 
+/*
+ * What most looks find on an attached channel: bytes, and nothing else has happened. As rx_unread(), which does it
+ * where this says 0.
+ */
+static size_t unread_quick(struct smcdu_channel *ch)
+{
+	struct lib_rx *rx = &ch->rx;
+	uint64_t pos = lib_get(&rx->pos);
+	struct smc_cursor now;
+	uint32_t unread;
+
+	if (!channel_attached(ch) || ch->record)
+		return 0;
+	/* Acquire: the mark of an urgent byte, and the flags, are there before the cursor that passes it. */
+	now = cdc_load_prod(ch->dmb, ch->order);
+	if ((cdc_peek(ch->dmb, CDC_CONS_WORD) & CDC_FLAGS_MASK) || peer_urgent(ch) > pos || lib_get(&rx->urg) > pos ||
+	    atomic_load_explicit(&ch->failed, memory_order_relaxed) ||
+	    atomic_load_explicit(&rx->ended, memory_order_relaxed) ||
+	    cursor_distance(rx->at, now, rx->size, &unread) < 0 || unread < lib_get(&rx->prod) - pos)
+		return 0;
+	atomic_store_explicit(&rx->prod, pos + unread, memory_order_relaxed);
+	return unread;
+}
+
 /* As rx_unread(), but waits unless told not to. */
 ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags, uint32_t want)
 {
@@ -251,6 +274,9 @@ ssize_t rx_wait_unread(struct smcdu_channel *ch, unsigned int flags, uint32_t wa
 	for (;;) {
 		struct lib_glance seen = lib_glance(ch, SMCDU_IN);
 
+		n = (ssize_t)unread_quick(ch);
+		if (n && n >= want)
+			return n;
 		n = rx_unread(ch);
 		if (n != -EAGAIN)
 			return n;
@@ -294,8 +320,10 @@ static size_t left_behind(size_t piece, size_t len)
 /* Copies and consumes in pieces, so that the writer goes on while we copy; @len is all that is wanted. */
 static void take(struct smcdu_channel *ch, struct lib_iov *it, size_t n, size_t len)
 {
+	const size_t chunk = lib_chunk(ch->rx.size);
+
 	while (n) {
-		size_t piece = n < TAKE_CHUNK ? n : TAKE_CHUNK;
+		size_t piece = n < chunk ? n : chunk;
 
 		rx_copy_out(ch, ch->rx.at, it, piece);
 		rx_consume(ch, piece);
@@ -365,61 +393,31 @@ static ssize_t recv_iov(struct smcdu_channel *ch, const struct iovec *iov, size_
 	return n == -EAGAIN ? lib_fail_plain((int)n) : channel_error(ch, (int)n);
 }
 
-/* What most looks find on an attached channel: bytes, or none, and nothing else has happened. As rx_take_in(). */
-static bool take_in_quick(struct smcdu_channel *ch)
-{
-	struct lib_rx *rx = &ch->rx;
-	uint64_t pos = lib_get(&rx->pos);
-	uint32_t unread;
-	/* Acquire: the mark of an urgent byte, and the flags, are there before the cursor that passes it. */
-	struct smc_cursor now = cdc_load_prod(ch->dmb, ch->order);
-
-	if ((cdc_peek(ch->dmb, CDC_CONS_WORD) & CDC_FLAGS_MASK) || peer_urgent(ch) > pos || lib_get(&rx->urg) > pos ||
-	    atomic_load_explicit(&ch->failed, memory_order_relaxed) ||
-	    atomic_load_explicit(&rx->ended, memory_order_relaxed) ||
-	    cursor_distance(rx->at, now, rx->size, &unread) < 0 || unread < lib_get(&rx->prod) - pos)
-		return false;
-	atomic_store_explicit(&rx->prod, pos + unread, memory_order_relaxed);
-	return true;
-}
-
 /*
- * What most receives are: of few bytes, in one part, on an attached channel where nothing else happens. The same as
- * recv_iov(), which does it where this says 0; only the wait that came before is not repeated.
+ * What most receives are: of few bytes that are in one part, on an attached channel. The same as recv_iov(), which
+ * does it where this says 0.
  */
 static size_t recv_quick(struct smcdu_channel *ch, void *buf, size_t len, unsigned int flags)
 {
 	struct lib_rx *rx = &ch->rx;
-	uint64_t pos = lib_get(&rx->pos), n;
+	ssize_t n;
 
 	if ((flags & ~SMCDU_WAITALL) || (flags && len > QUICK_MAX) || !len || !channel_mine(ch) ||
-	    !channel_attached(ch) || ch->record || lib_get(&rx->urg) > pos ||
-	    atomic_load_explicit(&rx->need, memory_order_relaxed) != 1)
+	    !channel_attached(ch) || ch->record)
 		return 0;
-	if (lib_get(&rx->prod) == pos) {
-		struct lib_glance seen;
-
-		wait_head_start(ch);
-		seen = lib_glance(ch, SMCDU_IN);
-		if (!take_in_quick(ch))
-			return 0;
-		if (lib_get(&rx->prod) == pos) {
-			wait_for(ch, SMCDU_IN, &rx->spin, &seen);
-			if (!take_in_quick(ch))
-				return 0;
-		}
-	}
-	n = lib_get(&rx->prod) - pos;
+	n = rx_wait_unread(ch, 0, 1);
+	if (n <= 0)
+		return 0;
 	/*
 	 * A branch and no minimum: the processor may guess that all is there, and fetch it while the line
 	 * that says so is still on its way.
 	 */
-	if (n < len) {
+	if ((size_t)n < len) {
 		if (flags)
 			return 0;
-		len = n;
+		len = (size_t)n;
 	}
-	if (len - 1 >= QUICK_MAX || len > rx->size - rx->at.count)
+	if (len > QUICK_MAX || len > rx->size - rx->at.count)
 		return 0;
 	lib_add(&rx->calls, 1);
 	way_fetch(ch, buf, rx->ring + rx->at.count, len);

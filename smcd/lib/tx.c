@@ -15,13 +15,11 @@
 #include "vfio/base/far.h"
 #include "vfio/base/fd.h"
 
-/* Daemon or peer start on a large send before the copy ends. */
-#define PUBLISH_CHUNK	       32768u
-#define PUBLISH_CHUNK_DIALOGUE 16384u
-#define PUBLISH_CHUNK_STREAM   65536u
-#define QUICK_MAX	       4096u
+/* The daemon starts on a large send before the copy ends. */
+#define PUBLISH_CHUNK 32768u
+#define QUICK_MAX     4096u
 /* Between two moments at which others get the processor, if the daemon asks for that. */
-#define TX_SHARE	       16384u
+#define TX_SHARE 16384u
 
 void tx_look(const struct smcdu_channel *ch, struct tx_view *v)
 {
@@ -201,13 +199,12 @@ void tx_share(struct smcdu_channel *ch, size_t n)
 
 /*
  * How much of a send is published at once; in the peer's memory as far as a line ends, which it then has alone.
- * There each time costs as much as a thousand bytes and more, for the cursor's line has to come back from the peer:
- * only who waits for an answer gains by a peer that begins early.
+ * Only who waits for an answer gains by a peer that begins early.
  */
 static size_t publish_chunk(const struct smcdu_channel *ch)
 {
 	if (channel_attached(ch))
-		return (ch->tx.way.dialogue ? PUBLISH_CHUNK_DIALOGUE : PUBLISH_CHUNK_STREAM) -
+		return (ch->tx.way.dialogue ? LIB_CHUNK_MIN : lib_chunk(ch->tx.size)) -
 		       (ch->tx.at.count + CDC_SIZE) % FAR_LINE;
 	return asked_to_share(ch) ? TX_SHARE : PUBLISH_CHUNK;
 }
