@@ -8,6 +8,7 @@
  * in that time. So large pieces are stored past the caches, and a reader gives up what it has read. All
  * of it is advice to the processor: what memory holds, and what is ordered before what, stays as it is
  * without. Where a processor has no such instructions, the copies are memcpy() and the others nothing.
+ * And where it can, large copies load and store whole lines, each once, however the two lie in theirs.
  */
 #ifndef SMCDU_BASE_FAR_H
 #define SMCDU_BASE_FAR_H
