@@ -372,6 +372,79 @@ static void test_flags_carry_the_cursor(void **state)
 	pair_close(&p);
 }
 
+/* A pair of which the first end has received a byte: from now on it looks the short way. */
+static void open_warm(struct pair *p)
+{
+	char byte;
+
+	pair_open(p, RING, 0);
+	assert_int_equal(smcdu_send(p->ch[1], "w", 1, 0), 1);
+	assert_int_equal(smcdu_recv(p->ch[0], &byte, 1, 0), 1);
+}
+
+/* The short look leaves to the long one whatever is not just bytes: an urgent one, marked or flagged. */
+static void test_short_look_urgent(void **state)
+{
+	const struct cdc_msg flagged = { .prod_flags = CDC_URG_PRESENT | CDC_URG_PENDING };
+	char buf[64];
+
+	for (int way = 0; way < 2; way++) {
+		struct pair p;
+
+		open_warm(&p);
+		assert_int_equal(smcdu_send(p.ch[1], "abc", 3, way ? 0 : SMCDU_OOB), 3);
+		if (way)
+			cdc_store_cons(p.dmb[0], &flagged, CDC_BIG);
+		assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), 2);
+		assert_memory_equal(buf, "ab", 2);
+		assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), SMCDU_OOB), 1);
+		assert_int_equal(buf[0], 'c');
+		pair_close(&p);
+	}
+}
+
+/* Nor does it accept anything after a violation, or behind an end that the application was told of. */
+static void test_short_look_ends(void **state)
+{
+	const struct smc_cursor more = { .count = 6 }, impossible = { .wrap = 7 };
+	const struct cdc_msg plain = { 0 };
+	struct pair p;
+	char buf[64];
+
+	open_warm(&p);
+	cdc_store_prod(p.dmb[0], impossible, CDC_BIG);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), -ECONNRESET);
+	cdc_store_prod(p.dmb[0], more, CDC_BIG);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), -ECONNRESET);
+	pair_close(&p);
+
+	open_warm(&p);
+	assert_int_equal(smcdu_shutdown(p.ch[1]), 0);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), 0);
+	cdc_store_cons(p.dmb[0], &plain, CDC_BIG);
+	cdc_store_prod(p.dmb[0], more, CDC_BIG);
+	assert_true(smcdu_recv(p.ch[0], buf, sizeof(buf), 0) <= 0);
+	pair_close(&p);
+}
+
+/* A cursor that goes back takes away nothing that was accepted. */
+static void test_short_look_back(void **state)
+{
+	const struct smc_cursor back = { .count = 20 };
+	struct iovec iov[2];
+	struct pair p;
+	char buf[64] = { 0 };
+
+	open_warm(&p);
+	assert_int_equal(smcdu_send(p.ch[1], buf, 50, 0), 50);
+	assert_int_equal(smcdu_peekv(p.ch[0], iov, 50, SMCDU_DONTWAIT), 50);
+	cdc_store_prod(p.dmb[0], back, CDC_BIG);
+	assert_int_equal(smcdu_peekv(p.ch[0], iov, 60, SMCDU_DONTWAIT), 50);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), 50);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), -ECONNRESET);
+	pair_close(&p);
+}
+
 /* What cannot be an attached channel is refused, and nothing is left open. */
 static void test_bad_descriptions(void **state)
 {
@@ -480,6 +553,9 @@ int main(void)
 		cmocka_unit_test(test_daemon_ends_it),
 		cmocka_unit_test(test_violation_wakes_the_other),
 		cmocka_unit_test(test_flags_carry_the_cursor),
+		cmocka_unit_test(test_short_look_urgent),
+		cmocka_unit_test(test_short_look_ends),
+		cmocka_unit_test(test_short_look_back),
 		cmocka_unit_test(test_bad_descriptions),
 		cmocka_unit_test(test_hostile_peer),
 	};
