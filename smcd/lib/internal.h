@@ -26,6 +26,7 @@
 #define LIB_CACHE_LINE 64
 #define LIB_CHUNK_MIN 16384u
 #define LIB_CHUNK_MAX 65536u
+#define LIB_QUICK_MAX 4096u /* bytes of a send or receive that goes the short way */
 
 /* A connection that a channel has left, and what is mapped for it. See home.c. */
 #define LIB_KEPT 4u
@@ -399,7 +400,9 @@ unsigned int channel_events(const struct smcdu_channel *ch, unsigned int asked);
  */
 static inline uint32_t lib_chunk(uint32_t size)
 {
-	return size / 4 < LIB_CHUNK_MIN ? LIB_CHUNK_MIN : size / 4 < LIB_CHUNK_MAX ? size / 4 : LIB_CHUNK_MAX;
+	uint32_t part = size / 4 < LIB_CHUNK_MAX ? size / 4 : LIB_CHUNK_MAX;
+
+	return part < LIB_CHUNK_MIN ? LIB_CHUNK_MIN : part;
 }
 
 /* Space for the owner of the half: accepts the acknowledgement. 0 bytes is a success. */

@@ -18,7 +18,6 @@
 
 #include "vfio/base/far.h"
 
-#define QUICK_MAX 4096u
 /* Of buffers that are received into; see left_behind(). */
 #define DISPLACES_SOME 16384u
 #define DISPLACES_MUCH 524288u
@@ -402,7 +401,7 @@ static size_t recv_quick(struct smcdu_channel *ch, void *buf, size_t len, unsign
 	struct lib_rx *rx = &ch->rx;
 	ssize_t n;
 
-	if ((flags & ~SMCDU_WAITALL) || (flags && len > QUICK_MAX) || !len || !channel_mine(ch) ||
+	if ((flags & ~SMCDU_WAITALL) || (flags && len > LIB_QUICK_MAX) || !len || !channel_mine(ch) ||
 	    !channel_attached(ch) || ch->record)
 		return 0;
 	n = rx_wait_unread(ch, 0, 1);
@@ -417,7 +416,7 @@ static size_t recv_quick(struct smcdu_channel *ch, void *buf, size_t len, unsign
 			return 0;
 		len = (size_t)n;
 	}
-	if (len > QUICK_MAX || len > rx->size - rx->at.count)
+	if (len > LIB_QUICK_MAX || len > rx->size - rx->at.count)
 		return 0;
 	lib_add(&rx->calls, 1);
 	way_fetch(ch, buf, rx->ring + rx->at.count, len);

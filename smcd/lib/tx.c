@@ -17,7 +17,6 @@
 
 /* The daemon starts on a large send before the copy ends. */
 #define PUBLISH_CHUNK 32768u
-#define QUICK_MAX     4096u
 /* Between two moments at which others get the processor, if the daemon asks for that. */
 #define TX_SHARE 16384u
 
@@ -275,7 +274,7 @@ static bool send_quick(struct smcdu_channel *ch, const void *buf, size_t len, un
 {
 	struct lib_tx *tx = &ch->tx;
 
-	if (flags || !channel_mine(ch) || !channel_attached(ch) || ch->record || len - 1 >= QUICK_MAX ||
+	if (flags || !channel_mine(ch) || !channel_attached(ch) || ch->record || len - 1 >= LIB_QUICK_MAX ||
 	    atomic_load_explicit(&tx->shut, memory_order_relaxed) ||
 	    atomic_load_explicit(&tx->want, memory_order_relaxed) != 1 ||
 	    len > tx->size - tx->at.count || len > quiet_space(ch, cdc_peek(ch->dmb, CDC_CONS_WORD)))

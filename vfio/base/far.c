@@ -40,12 +40,12 @@ static void copy_words(uint8_t *d, const uint8_t *s, size_t n)
 	memcpy(d + n - sizeof(last), &last, sizeof(last));
 }
 
+#define LINES __attribute__((target("avx512f,avx512vbmi")))
+
 /*
  * memcpy() that loads and stores whole lines, each once, also where the two lie differently in theirs: a load across
  * the border of two lines costs as much as two. @n is at least LINES_MIN; so far @ahead is fetched, 0: not at all.
  */
-#define LINES __attribute__((target("avx512f,avx512vbmi")))
-
 LINES static inline __attribute__((always_inline)) void copy_lines(uint8_t *d, const uint8_t *s, size_t n, size_t ahead)
 {
 	/* Up to a border of @d, and so far that the line of @s around that place is one of ours. */
