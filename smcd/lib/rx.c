@@ -429,12 +429,13 @@ static size_t recv_quick(struct smcdu_channel *ch, void *buf, size_t len, unsign
 ssize_t smcdu_recv(struct smcdu_channel *ch, void *buf, size_t len, unsigned int flags)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	size_t n = recv_quick(ch, buf, len, flags);
+	size_t n;
 
-	if (n)
-		return (ssize_t)n;
 	if (len > SSIZE_MAX)
 		return lib_fail_plain(-EINVAL);
+	n = recv_quick(ch, buf, len, flags);
+	if (n)
+		return (ssize_t)n;
 	return recv_iov(ch, &iov, len, flags);
 }
 

@@ -5,6 +5,7 @@
 #include "pair.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -427,6 +428,19 @@ static void test_short_look_ends(void **state)
 	pair_close(&p);
 }
 
+/* A length that no answer could tell is refused, whatever there is. */
+static void test_short_way_length(void **state)
+{
+	struct pair p;
+	char buf[64];
+
+	open_warm(&p);
+	assert_int_equal(smcdu_send(p.ch[1], "abc", 3, 0), 3);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, (size_t)SSIZE_MAX + 1, 0), -EINVAL);
+	assert_int_equal(smcdu_recv(p.ch[0], buf, sizeof(buf), 0), 3);
+	pair_close(&p);
+}
+
 /* A cursor that goes back takes away nothing that was accepted. */
 static void test_short_look_back(void **state)
 {
@@ -556,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_short_look_urgent),
 		cmocka_unit_test(test_short_look_ends),
 		cmocka_unit_test(test_short_look_back),
+		cmocka_unit_test(test_short_way_length),
 		cmocka_unit_test(test_bad_descriptions),
 		cmocka_unit_test(test_hostile_peer),
 	};
